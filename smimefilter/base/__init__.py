@@ -1,0 +1,1 @@
+"""The ground floor: addresses, reasons, errors and the envelope of a mail. Pure values."""

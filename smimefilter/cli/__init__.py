@@ -1,0 +1,1 @@
+"""The command line: verbs over the same use cases as every other face."""

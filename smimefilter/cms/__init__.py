@@ -1,0 +1,1 @@
+"""Cryptographic Message Syntax: signed and enveloped data, from bytes to bytes."""

@@ -1,0 +1,1 @@
+"""Files an administrator writes: policy files read and watched, system roots."""

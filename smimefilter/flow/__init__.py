@@ -1,0 +1,1 @@
+"""Use cases: each brings facts, pure decisions and ports together."""

@@ -1,0 +1,1 @@
+"""Messages as bytes: headers, MIME structure, and edits that touch only what they name."""

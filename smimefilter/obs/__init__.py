@@ -1,0 +1,1 @@
+"""Logs: one structured line a mail, nothing secret."""

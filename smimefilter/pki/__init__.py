@@ -1,0 +1,1 @@
+"""Certificates, keys, CRLs and certificate building: the facts, without judging trust."""

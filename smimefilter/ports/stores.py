@@ -1,0 +1,202 @@
+"""What the flows ask of the database. Values in, values out; no row leaves `store/`.
+
+Every change moves the revision, by which running filters notice that their snapshot is old.
+All methods may raise `StoreTrouble` (a `MailError`, 4xx) when the database cannot be used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar, Protocol
+
+from smimefilter.base.errors import TemporaryTrouble
+from smimefilter.pki.certificate import Certificate
+
+
+class StoreTrouble(TemporaryTrouble):
+    """The database cannot be reached, read or written."""
+
+    public: ClassVar[str] = "store not available, try again later"
+
+
+class Shelf(StrEnum):
+    """Which of the two certificate stores."""
+
+    CERTIFICATES = "certificates"  # end users and intermediates
+    ROOTS = "roots"
+
+
+class Listing(StrEnum):
+    """How a trust list entry judges its certificate."""
+
+    WHITE = "white"
+    BLACK = "black"
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateEntry:
+    """A stored certificate and what the store knows beside its bytes."""
+
+    certificate: Certificate
+    shelf: Shelf
+    addresses: tuple[str, ...]  # keys, as in `Certificate.addresses`, without parsing
+    has_key: bool
+    origin: str  # "import alice.p12", "demo", "harvest <id>"
+    added: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CrlEntry:
+    """A stored CRL, DER, and where it came from."""
+
+    der: bytes
+    sha256: str
+    origin: str
+    added: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TrustListEntry:
+    """One CTL entry, by the SHA-512 thumbprint of a certificate that need not be stored."""
+
+    thumbprint: str
+    listing: Listing
+    allow_expired: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPreference:
+    """A preference set in the database. A secret one carries its wrapped value only."""
+
+    scope: str  # "global", "example.com", "*.example.com" or "alice@example.com"
+    name: str
+    value: object  # as JSON carries it
+    wrapped: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WrappedKey:
+    """A private key as it is stored: PKCS#8 DER under the master key, AES-256-GCM."""
+
+    thumbprint: str  # of the certificate it belongs to
+    blob: bytes  # nonce, ciphertext and tag; the thumbprint is its associated data
+
+
+@dataclass(frozen=True, slots=True)
+class StoreState:
+    """Everything a snapshot is made of, read at one revision."""
+
+    revision: int
+    certificates: Sequence[CertificateEntry]  # both shelves
+    keys: Mapping[str, bytes]  # thumbprint → wrapped blob
+    crls: Sequence[CrlEntry]
+    trust_list: Sequence[TrustListEntry]
+    preferences: Sequence[StoredPreference]
+
+
+class States(Protocol):
+    """Reading a whole, consistent state, and noticing that it changed."""
+
+    async def revision(self) -> int:
+        """The current revision; cheap enough to ask every second."""
+
+    async def load(self) -> StoreState:
+        """Everything at one revision."""
+
+
+class Certificates(Protocol):
+    """Both certificate stores and the keys that belong to them."""
+
+    async def add(
+        self, certificates: Sequence[Certificate], shelf: Shelf, origin: str
+    ) -> list[bool]:
+        """Store those not there yet; per certificate whether it is new. All or nothing."""
+
+    async def add_with_keys(
+        self,
+        certificates: Sequence[Certificate],
+        keys: Sequence[WrappedKey],
+        origin: str,
+    ) -> list[bool]:
+        """The same, together with wrapped keys, in one transaction."""
+
+    async def remove(self, thumbprint: str, shelf: Shelf) -> bool:
+        """Take a certificate (and its key) away; whether it was there."""
+
+    async def all(self, shelf: Shelf) -> list[CertificateEntry]:
+        """All of a shelf, oldest first."""
+
+    async def keys(self) -> list[WrappedKey]:
+        """All wrapped keys."""
+
+    async def rewrap(self, keys: Sequence[WrappedKey], check: bytes) -> None:
+        """Replace all wrapped keys and the master key's check value at once."""
+
+
+class TrustList(Protocol):
+    """The certificate trust list."""
+
+    async def put(self, entry: TrustListEntry) -> bool:
+        """Add or replace; whether there was none before."""
+
+    async def remove(self, thumbprint: str) -> bool:
+        """Whether it was there."""
+
+    async def all(self) -> list[TrustListEntry]:
+        """All entries, by thumbprint."""
+
+
+class Crls(Protocol):
+    """The CRL store."""
+
+    async def add(self, der: bytes, origin: str) -> bool:
+        """Store it; False when the very same is there."""
+
+    async def remove(self, sha256: str) -> bool:
+        """Whether it was there."""
+
+    async def all(self) -> list[CrlEntry]:
+        """All CRLs, oldest first."""
+
+
+class Preferences(Protocol):
+    """Preferences kept in the database (P3)."""
+
+    async def put(self, preference: StoredPreference) -> None:
+        """Set one; replaces what was set at this scope."""
+
+    async def remove(self, scope: str, name: str) -> bool:
+        """Whether it was set."""
+
+    async def all(self) -> list[StoredPreference]:
+        """All, by scope and name."""
+
+
+class Accounts(Protocol):
+    """Logins of the relay listener; only their argon2 hashes."""
+
+    async def put(self, login: str, password_hash: str) -> bool:
+        """Add or replace; whether there was none before."""
+
+    async def remove(self, login: str) -> bool:
+        """Whether it was there."""
+
+    async def all(self) -> list[str]:
+        """All logins."""
+
+    async def password_hash(self, login: str) -> str | None:
+        """The hash to verify against, or None."""
+
+
+class Secrets(Protocol):
+    """What proves that the master key at hand is the one the store was made with."""
+
+    async def check_value(self) -> bytes | None:
+        """A known text wrapped under the master key; None in a new store."""
+
+    async def set_check_value(self, check: bytes) -> None:
+        """Remember it."""

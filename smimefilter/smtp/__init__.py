@@ -1,0 +1,1 @@
+"""SMTP and LMTP on both sides: listeners, and the client to the next hop."""

@@ -1,0 +1,1 @@
+"""The database: certificates, keys, roots, CRLs, trust list, preferences, accounts."""

@@ -1,0 +1,63 @@
+"""The one verdict on a certificate, with reasons a person can act on.
+
+Values only: `engine.py` comes to verdicts, `cache.py` keeps them. A verdict holds for one
+certificate, one purpose, one state of knowledge (its revision) and a span of time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from smimefilter.base.reasons import Reason
+from smimefilter.pki.certificate import Certificate
+
+
+class Standing(StrEnum):
+    """What a certificate is worth, in one word (feature C9)."""
+
+    VALID = "valid"
+    WHITE_LISTED = "white-listed"
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not yet valid"
+    REVOKED = "revoked"
+    BLACK_LISTED = "black-listed"
+    UNTRUSTED = "untrusted"
+    UNSUITABLE = "unsuitable"
+
+
+class Purpose(StrEnum):
+    """What the certificate is to be used for; `ANY` asks for trust alone."""
+
+    SIGN = "sign"
+    ENCRYPT = "encrypt"
+    ANY = "any"
+
+
+@dataclass(frozen=True, slots=True)
+class TrustRules:
+    """Preferences that bear on trust. Hashable: part of the cache key."""
+
+    require_crl: bool = False
+    max_crl_age: timedelta | None = None
+    allow_md5: bool = False
+    allow_sha1: bool = False
+    minimum_rsa_bits: int = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A standing, why, and by which path (end entity first, root last)."""
+
+    standing: Standing
+    purpose: Purpose
+    reasons: tuple[Reason, ...]
+    path: tuple[Certificate, ...]
+    holds_from: datetime  # nothing that this verdict rests on changes by time alone within
+    holds_until: datetime  # [holds_from, holds_until)
+
+    @property
+    def usable(self) -> bool:
+        """The certificate may be used for the purpose."""
+        return self.standing in {Standing.VALID, Standing.WHITE_LISTED}
