@@ -56,6 +56,7 @@ class Transaction:
     content: bytes
     params: tuple[str, ...] = ()  # of MAIL FROM, unmodified
     client: Client = field(default_factory=Client)
+    one_reply: bool = True  # SMTP answers once for all recipients, LMTP for each
 
     def param(self, name: str) -> str | None:
         """The value of a MAIL parameter such as `RET` (case-insensitive name), or None."""
@@ -87,7 +88,14 @@ class Refused:
     by_policy: bool = True  # False when the next hop refused
 
 
-Fate = Delivered | Deferred | Refused
+@dataclass(frozen=True, slots=True)
+class Notified:
+    """Refused, and the sender has been told by a notice of our own: settled."""
+
+    refusal: Refused
+
+
+Fate = Delivered | Deferred | Refused | Notified
 
 
 def _param(params: tuple[str, ...], name: str) -> str | None:

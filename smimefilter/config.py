@@ -1,0 +1,109 @@
+"""The daemon's settings: one YAML file, typed, checked as a whole, frozen.
+
+Unknown and misspelt names are errors with line and column, as in policy files. Paths are taken
+relative to the file's folder. Nothing here is reloaded while running except where said;
+preferences, which are, live in `policy/`.
+
+Leaves reading the file to the caller (`parse(text, name)`), opening what it names to `app.py`.
+Raises `AdminError`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, dashed names, nothing unknown."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=_dashed, populate_by_name=True
+    )
+
+
+class Protocol(StrEnum):
+    """What a listener speaks."""
+
+    SMTP = "smtp"
+    LMTP = "lmtp"
+
+
+class Tls(StrEnum):
+    """How the connection to a next hop is protected."""
+
+    NONE = "none"
+    MAY = "may"  # STARTTLS when offered, certificate not verified
+    ENCRYPT = "encrypt"  # STARTTLS always, certificate not verified
+    VERIFY = "verify"  # STARTTLS always, certificate and name verified
+
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class ServerTls(Settings):
+    """Certificate chain and key of a listener that offers STARTTLS (PEM files)."""
+
+    certificate: Path
+    key: Path
+
+
+class Listener(Settings):
+    """One address that mail is taken on."""
+
+    protocol: Protocol = Protocol.LMTP
+    address: str = "127.0.0.1"
+    port: Port = 10025
+    clients: tuple[str, ...] = ("127.0.0.0/8", "::1/128")  # networks that need no login
+    xforward_clients: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    tls: ServerTls | None = None
+    auth: bool = False  # SMTP AUTH, over TLS only; logins in the store
+    max_message_size: Annotated[int, Field(gt=0)] = 52_428_800  # bytes
+    max_connections: Annotated[int, Field(gt=0)] = 200
+    max_recipients: Annotated[int, Field(gt=0)] = 1000
+    timeout: Seconds = 300  # idle between commands and within DATA
+
+
+class NextHop(Settings):
+    """Where mail goes."""
+
+    host: str = "127.0.0.1"
+    port: Port = 10026
+    tls: Tls = Tls.NONE
+    ca_file: Path | None = None  # roots for `tls: verify`; the system's when absent
+    connections: Annotated[int, Field(gt=0)] = 20  # at once; idle ones are kept
+    connect_timeout: Seconds = 30
+    timeout: Seconds = 300  # for each reply
+    idle: Seconds = 60  # an idle connection is closed after
+
+
+class Log(Settings):
+    """How the log is written, to standard error."""
+
+    format: Annotated[str, Field(pattern="^(json|text)$")] = "json"
+    level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
+
+
+class Config(Settings):
+    """The whole file."""
+
+    hostname: str = ""  # of this host in greetings and Received lines; "" asks the system
+    listeners: tuple[Listener, ...] = (Listener(),)
+    next_hop: NextHop = NextHop()
+    next_hops: dict[str, NextHop] = {}  # by name
+    routes: dict[str, str] = {}  # recipient domain (or *.domain, or *) → name of a next hop
+    database: str = "sqlite+aiosqlite:///smimefilter.db"
+    master_key: Path | None = None  # absent: the systemd credential `master-key`
+    policies: Path = Path("policies")
+    threads_from: Annotated[int, Field(gt=0)] = (
+        262_144  # bytes; larger mail is worked on in a thread
+    )
+    log: Log = Log()
