@@ -107,3 +107,34 @@ class Config(Settings):
         262_144  # bytes; larger mail is worked on in a thread
     )
     log: Log = Log()
+
+
+_SQLITE = "sqlite+aiosqlite:///"
+
+
+def rooted(config: Config, folder: Path) -> Config:
+    """The same settings with relative paths (and a relative SQLite file) below `folder`."""
+    database = config.database
+    if database.startswith(_SQLITE):
+        file = folder / database.removeprefix(_SQLITE)
+        database = f"{_SQLITE}{file}"
+    placed = _placed(config, folder)
+    assert isinstance(placed, Config)
+    return placed.model_copy(update={"database": database})
+
+
+def _placed(value: object, folder: Path) -> object:
+    match value:
+        case Path():
+            return folder / value
+        case BaseModel():
+            names = type(value).model_fields
+            return value.model_copy(
+                update={name: _placed(getattr(value, name), folder) for name in names}
+            )
+        case tuple():
+            return tuple(_placed(part, folder) for part in value)
+        case dict():
+            return {name: _placed(part, folder) for name, part in value.items()}
+        case _:
+            return value

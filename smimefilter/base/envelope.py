@@ -36,9 +36,8 @@ class Client:
     helo: str = ""
     protocol: str = "ESMTP"  # ESMTP, ESMTPS, ESMTPSA, LMTP …: the `with` of a Received line
     login: str = ""  # authenticated login, if any
-    xforward: Mapping[str, str] = (
-        NO_ATTRIBUTES  # NAME ADDR PORT PROTO HELO IDENT SOURCE, decoded
-    )
+    # NAME ADDR PORT PROTO HELO IDENT SOURCE as the client sent them, decoded
+    xforward: Mapping[str, str] = field(default_factory=lambda: NO_ATTRIBUTES)
 
     @property
     def ident(self) -> str:

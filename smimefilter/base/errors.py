@@ -10,6 +10,7 @@ do about it. `cli/` prints it and exits non-zero.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -80,3 +81,20 @@ class AdminError(Exception):
         place = f"{self.where}: " if self.where else ""
         mend = f" ({self.mend})" if self.mend else ""
         return f"{place}{self.what}{mend}"
+
+
+class AdminErrors(AdminError):
+    """Several at once, such as all that is wrong with a file: one line each."""
+
+    def __init__(self, errors: Sequence[AdminError]) -> None:
+        first = errors[0]
+        super().__init__(first.what, where=first.where, mend=first.mend)
+        self.errors = tuple(errors)
+
+    def __str__(self) -> str:
+        return "\n".join(str(error) for error in self.errors)
+
+
+def joined(errors: Sequence[AdminError]) -> AdminError:
+    """One as it is, several as `AdminErrors`; there must be one."""
+    return errors[0] if len(errors) == 1 else AdminErrors(errors)

@@ -31,8 +31,10 @@ class Because(StrEnum):
     CRL_CHECKED = "crl-checked"
     CRL_STALE = "crl-stale"
     CRL_INVALID = "crl-invalid"
+    CRL_INCONCLUSIVE = "crl-inconclusive"
     WEAK_ALGORITHM = "weak-algorithm"
     WEAK_KEY = "weak-key"
+    PATH_LIMIT = "path-limit"
     # certificates: usage
     KEY_USAGE = "key-usage"
     EXTENDED_KEY_USAGE = "extended-key-usage"
@@ -41,6 +43,7 @@ class Because(StrEnum):
     UNREADABLE = "unreadable"
     # certificates: selection
     ADDRESS_MATCH = "address-match"
+    ADDRESS_MISMATCH = "address-mismatch"
     CHOSEN = "chosen"
     INHERITED = "inherited"
     ADDITIONAL = "additional"
@@ -64,6 +67,8 @@ class Because(StrEnum):
     SIGN_ALWAYS = "sign-always"
     SIGN_TRIGGER = "sign-trigger"
     NO_SIGNING_CERTIFICATE = "no-signing-certificate"
+    IDENTITY_FROM = "identity-from"
+    IDENTITY_ENVELOPE = "identity-envelope"
     FROM_MISMATCH = "from-mismatch"
     FROM_UNREADABLE = "from-unreadable"
     MAY_SIGN_FOR = "may-sign-for"
@@ -93,14 +98,17 @@ WORDING: Final[dict[Because, str]] = {
     Because.CRL_CHECKED: "not on the issuer's CRL",
     Because.CRL_STALE: "the CRL at hand is past its next update",
     Because.CRL_INVALID: "the CRL at hand is not valid",
+    Because.CRL_INCONCLUSIVE: "the CRL at hand cannot answer for it",
     Because.WEAK_ALGORITHM: "signed with an algorithm that is refused",
     Because.WEAK_KEY: "the key is too short",
+    Because.PATH_LIMIT: "too many possible paths to a root to try them all",
     Because.KEY_USAGE: "its key usage does not allow this",
     Because.EXTENDED_KEY_USAGE: "its extended key usage does not allow e-mail",
     Because.UNKNOWN_CRITICAL: "it has a critical extension that is not understood",
     Because.KEY_TYPE: "its kind of key cannot be used for this",
     Because.UNREADABLE: "it cannot be read",
     Because.ADDRESS_MATCH: "selected automatically: the address matches",
+    Because.ADDRESS_MISMATCH: "its subjectAltName names other addresses than this one",
     Because.CHOSEN: "chosen by hand",
     Because.INHERITED: "inherited",
     Because.ADDITIONAL: "additional certificate of the policy",
@@ -123,6 +131,8 @@ WORDING: Final[dict[Because, str]] = {
     Because.SIGN_ALWAYS: "policy: always sign",
     Because.SIGN_TRIGGER: "the sender asked for a signature in this mail",
     Because.NO_SIGNING_CERTIFICATE: "no usable signing certificate with a private key",
+    Because.IDENTITY_FROM: "signed in the name of the From address",
+    Because.IDENTITY_ENVELOPE: "signed in the name of the envelope sender",
     Because.FROM_MISMATCH: "the From header is not the envelope sender",
     Because.FROM_UNREADABLE: "the From header does not name exactly one address",
     Because.MAY_SIGN_FOR: "the envelope sender may sign for this From address",

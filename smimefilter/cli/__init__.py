@@ -1,1 +1,28 @@
-"""The command line: verbs over the same use cases as every other face."""
+"""The command line: verbs over the same use cases as every other face.
+
+`main` runs one command. What an administrator can mend comes out as one line on standard
+error and exit code 1; wrong usage is exit code 2.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from smimefilter.base.errors import AdminError, MailError
+
+from .root import app
+from .show import complain
+
+
+def main() -> None:
+    """The entry point `smimefilter`."""
+    try:
+        app()
+    except AdminError as error:
+        complain(str(error))
+        sys.exit(1)
+    except MailError as error:
+        complain(str(error) or error.public)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(1)

@@ -23,6 +23,9 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 from smimefilter.base.address import BadAddress, address_key
+from smimefilter.base.thumbprint import (
+    thumbprint_of as thumbprint_of,  # noqa: PLC0414 - spelt so to be a re-export
+)
 
 _E = TypeVar("_E", bound=x509.ExtensionType)
 
@@ -76,6 +79,16 @@ class Certificate:
         )  # fmt: skip
         return certificate
 
+    @classmethod
+    def known(cls, der: bytes, **facts: object) -> Certificate:
+        """A certificate with facts that were read from it before, by attribute name.
+
+        For the store, which keeps them beside the bytes so that loading parses nothing.
+        """
+        certificate = cls(der)
+        certificate.__dict__.update(facts)
+        return certificate
+
     # identity
 
     @cached_property
@@ -109,14 +122,15 @@ class Certificate:
         """The same certificate as a `cryptography` object."""
         try:
             return x509.load_der_x509_certificate(self.der)
-        except ValueError as error:
+        except (ValueError, x509.InvalidVersion) as error:
             raise UnreadableCertificate(f"not a certificate: {error}") from None
 
     @cached_property
     def extensions(self) -> x509.Extensions:
         """All extensions; a duplicate or malformed one makes the certificate unreadable."""
+        parsed = self.parsed
         try:
-            return self.parsed.extensions
+            return parsed.extensions
         except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
             raise UnreadableCertificate(f"an extension cannot be read: {error}") from None
 
@@ -197,15 +211,16 @@ class Certificate:
     @property
     def not_before(self) -> datetime:
         """Start of validity, UTC."""
-        return self._validity[0]
+        return self.validity[0]
 
     @property
     def not_after(self) -> datetime:
         """End of validity, UTC."""
-        return self._validity[1]
+        return self.validity[1]
 
     @cached_property
-    def _validity(self) -> tuple[datetime, datetime]:
+    def validity(self) -> tuple[datetime, datetime]:
+        """Start and end of validity, UTC."""
         try:
             return self.parsed.not_valid_before_utc, self.parsed.not_valid_after_utc
         except ValueError as error:
@@ -319,23 +334,6 @@ class Certificate:
             return None
         assert isinstance(value, kind)
         return value
-
-
-def thumbprint_of(text: str) -> str:
-    """A SHA-512 thumbprint as people paste it, in its canonical form.
-
-    Accepts upper and lower case, colons or spaces between bytes, and a `sha512:` prefix.
-    Raises `ValueError` with a sentence that says which command prints the right one.
-    """
-    digits = text.strip().lower().removeprefix("sha512:").replace(":", "").replace(" ", "")
-    how = "print it with: smimefilter certificate show FILE"
-    if not digits or any(c not in "0123456789abcdef" for c in digits):
-        raise ValueError(f"'{text}' is not a thumbprint of hex digits; {how}")
-    if len(digits) != 128:
-        known = {32: "MD5", 40: "SHA-1", 64: "SHA-256", 96: "SHA-384"}.get(len(digits))
-        kind = f"a {known} thumbprint" if known else f"{len(digits)} hex digits"
-        raise ValueError(f"{kind} where SHA-512 (128 hex digits) is needed; {how}")
-    return digits
 
 
 def _name(certificate: x509.Certificate, which: str) -> x509.Name:

@@ -2,26 +2,63 @@
 
 One table for files, database, CLI, API and pages. A preference is a typed constant; a view of
 the tree (`tree.py`) is asked with it: `view.get(ENCRYPT)` is a `Resolved[Encrypt]`.
-Values are parsed and checked here (`parse`), wherever they come from.
+Values are read and checked here (`parse`), wherever they come from.
 
 Leaves resolution to `tree.py`, YAML and its positions to `load.py`, what a value means for a
-mail to `plan/`. Raises `BadValue`.
+mail to `plan/`. Raises `BadValue`, `UnknownPreference`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Generic, TypeVar
+from datetime import timedelta
+from enum import Enum, StrEnum
+from types import MappingProxyType
+from typing import Any, Final, Generic, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import SecretStr
+
+from smimefilter.base.algorithms import ContentCipher, KeyTransport, SignatureAlgorithm
+from smimefilter.base.suggest import did_you_mean
+
+from .kinds import (
+    DURATION,
+    HEADER_PATTERN,
+    PATTERN,
+    SECRET,
+    SIGNER,
+    SIZE,
+    SWITCH,
+    THUMBPRINT,
+    Kind,
+    many,
+    number,
+    one_of,
+    optional,
+)
+from .patterns import HeaderPattern
+from .scopes import Level
 
 T = TypeVar("T")
 
 
 class BadValue(ValueError):
     """A value that the preference does not take; says what it takes."""
+
+
+class UnknownPreference(ValueError):
+    """A name that is no preference; says which one was probably meant."""
+
+
+class Reset(Enum):
+    """Set to the built-in default at a scope, whatever stands at farther scopes."""
+
+    RESET = "default"
+
+
+RESET: Final = Reset.RESET
 
 
 class Follows(StrEnum):
@@ -31,6 +68,7 @@ class Follows(StrEnum):
     RECIPIENT = "recipient"
     BOTH = "sender and recipient"
     TRUST = "the certificate's user"
+    USER = "user"
     GLOBAL = "global"
 
 
@@ -57,12 +95,27 @@ class OnMissing(StrEnum):
     SEND_CLEAR = "send-clear"
 
 
+class Sensitivity(StrEnum):
+    """Values of the Sensitivity header field (RFC 4021 §2.1.55)."""
+
+    PERSONAL = "personal"
+    PRIVATE = "private"
+    COMPANY_CONFIDENTIAL = "company-confidential"
+
+
 class Sign(StrEnum):
     """When mail is signed."""
 
     NEVER = "never"
     WHEN_ENCRYPTING = "when-encrypting"
     ALWAYS = "always"
+
+
+class OnMissingSignature(StrEnum):
+    """What becomes of a mail that is to be signed and cannot be."""
+
+    SEND_UNSIGNED = "send-unsigned"
+    REFUSE = "refuse"
 
 
 class SigningIdentity(StrEnum):
@@ -86,21 +139,6 @@ class ProtectHeaders(StrEnum):
     NONE = "none"
 
 
-class Harvest(StrEnum):
-    """Which certificates of verified incoming signatures are kept."""
-
-    NEVER = "never"
-    TRUSTED = "trusted"
-    ANY = "any"
-
-
-class OnUndecryptable(StrEnum):
-    """What becomes of a mail that cannot be decrypted."""
-
-    PASS = "pass"  # noqa: S105 - a word, not a password
-    REFUSE = "refuse"
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Preference(Generic[T]):
     """One preference. `additive` ones collect the values of all scopes, the rest take the
@@ -108,23 +146,227 @@ class Preference(Generic[T]):
 
     name: str
     default: T
-    kind: TypeAdapter[T]
+    kind: Kind[T]
     follows: Follows
     doc: str
     additive: bool = False
     secret: bool = False
-    check: Callable[[T], T] | None = None
+
+    @property
+    def levels(self) -> frozenset[Level]:
+        """The levels of scopes it can be set at."""
+        return _LEVELS.get(self.follows, _ALL_LEVELS)
 
     def parse(self, raw: object) -> T:
-        """A value as YAML or a command line gives it, checked. Raises `BadValue`."""
+        """A value as YAML, JSON or a command line gives it, checked. Raises `BadValue`."""
         try:
-            value = self.kind.validate_python(_switch(raw, self.default))
-            return self.check(value) if self.check else value
-        except ValidationError as error:
-            raise BadValue(_said(self.name, error, raw)) from None
+            return self.kind.read(raw)
         except ValueError as error:
             raise BadValue(f"{self.name}: {error}") from None
 
+    def parse_setting(self, raw: object) -> T | Reset:
+        """The same, where `None` and the word `default` reset the preference."""
+        if raw is None or (raw == "default" and not self.secret):
+            return RESET
+        return self.parse(raw)
+
+    def check_level(self, level: Level) -> None:
+        """Raises `BadValue` where the preference is not set at such scopes."""
+        if level not in self.levels:
+            raise BadValue(f"{self.name}: is set at the level {min(self.levels)} only")
+
     def dump(self, value: T) -> object:
-        """The value as YAML and JSON carry it; `parse(dump(v)) == v`."""
-        return self.kind.dump_python(value, mode="json")
+        """The value as YAML and JSON carry it; `parse(dump(v)) == v` unless v is None."""
+        return self.kind.write(value)
+
+
+_ALL_LEVELS: Final = frozenset(Level)
+_LEVELS: Final = {
+    Follows.GLOBAL: frozenset({Level.GLOBAL}),
+    Follows.USER: frozenset({Level.USER}),
+}
+
+LOCALITY: Final = Preference(
+    "locality", Locality.EXTERNAL, one_of(Locality), Follows.RECIPIENT,
+    "Whether mail to this address is for our own people (internal: it is not encrypted on "
+    "its way in) or for the world (external: it is signed and encrypted).",
+)  # fmt: skip
+
+# encryption
+
+ENCRYPT: Final = Preference(
+    "encrypt", Encrypt.ALLOW, one_of(Encrypt), Follows.BOTH,
+    "never: mail goes unencrypted; allow: encrypted when the recipient has a certificate; "
+    "mandatory: never unencrypted. Of sender and recipient, mandatory wins, then never.",
+)  # fmt: skip
+ON_MISSING_CERTIFICATE: Final[Preference[OnMissing | None]] = Preference(
+    "on-missing-certificate", None, optional(one_of(OnMissing)), Follows.SENDER,
+    "What happens when a recipient has no usable certificate. Without a value: "
+    "bounce-recipient when encryption is mandatory, send-clear when it is allowed. "
+    "send-clear never weakens mandatory.",
+)  # fmt: skip
+ENCRYPT_TRIGGER_SUBJECT: Final[Preference[re.Pattern[str] | None]] = Preference(
+    "encrypt-trigger-subject", None, optional(PATTERN), Follows.SENDER,
+    "A subject that matches makes encryption mandatory for this mail where it is allowed; "
+    "what matched is taken out of the subject.",
+)  # fmt: skip
+ENCRYPT_TRIGGER_HEADER: Final[Preference[HeaderPattern | None]] = Preference(
+    "encrypt-trigger-header", None, optional(HEADER_PATTERN), Follows.SENDER,
+    "A header field that makes encryption mandatory for this mail where it is allowed.",
+)  # fmt: skip
+ENCRYPT_TRIGGER_SENSITIVITY: Final[Preference[tuple[Sensitivity, ...]]] = Preference(
+    "encrypt-trigger-sensitivity", (), many(one_of(Sensitivity)), Follows.SENDER,
+    "Values of the Sensitivity header field that make encryption mandatory for this mail "
+    "where it is allowed; mail programs offer them as private, personal and confidential.",
+)  # fmt: skip
+CONTENT_CIPHER: Final = Preference(
+    "content-cipher", ContentCipher.AES_256_CBC, one_of(ContentCipher), Follows.BOTH,
+    "The cipher of encrypted mail. Every client reads CBC; GCM also protects against "
+    "changes, and is for recipients known to read it (RFC 5083). What is set for the "
+    "recipient's user or domain comes before what the sender has.",
+)  # fmt: skip
+KEY_TRANSPORT: Final = Preference(
+    "key-transport", KeyTransport.PKCS1, one_of(KeyTransport), Follows.BOTH,
+    "How the content key is encrypted for an RSA recipient. Every client reads pkcs1; oaep "
+    "is for recipients known to read it. What is set for the recipient's user or domain "
+    "comes before what the sender has.",
+)  # fmt: skip
+MAX_SMIME_SIZE: Final[Preference[int | None]] = Preference(
+    "max-smime-size", None, optional(SIZE), Follows.SENDER,
+    "Mail larger than this is neither signed nor encrypted; where encryption is mandatory "
+    "it is refused. Without a value there is no limit.",
+)  # fmt: skip
+
+# signing
+
+SIGN: Final = Preference(
+    "sign", Sign.WHEN_ENCRYPTING, one_of(Sign), Follows.SENDER,
+    "When mail of this sender is signed.",
+)  # fmt: skip
+SIGN_TRIGGER_SUBJECT: Final[Preference[re.Pattern[str] | None]] = Preference(
+    "sign-trigger-subject", None, optional(PATTERN), Follows.SENDER,
+    "A subject that matches asks for a signature on this mail, unless sign is never; what "
+    "matched is taken out of the subject.",
+)  # fmt: skip
+SIGN_TRIGGER_HEADER: Final[Preference[HeaderPattern | None]] = Preference(
+    "sign-trigger-header", None, optional(HEADER_PATTERN), Follows.SENDER,
+    "A header field that asks for a signature on this mail, unless sign is never.",
+)  # fmt: skip
+SIGNING_IDENTITY: Final = Preference(
+    "signing-identity", SigningIdentity.FROM_EQUALS_ENVELOPE, one_of(SigningIdentity),
+    Follows.SENDER,
+    "Whose key signs. from-equals-envelope: that of the From address, which has to be the "
+    "envelope sender or one it may sign for; envelope: that of the envelope sender; from: "
+    "that of the From address, also where it merely has this value set for itself.",
+)  # fmt: skip
+ON_MISSING_SIGNATURE: Final = Preference(
+    "on-missing-signature", OnMissingSignature.SEND_UNSIGNED, one_of(OnMissingSignature),
+    Follows.SENDER,
+    "What happens to a mail that is to be signed when there is no usable certificate with a "
+    "private key.",
+)  # fmt: skip
+MAY_SIGN_FOR: Final[Preference[tuple[str, ...]]] = Preference(
+    "may-sign-for", (), many(SIGNER), Follows.SENDER,
+    "From addresses that this envelope sender (or login) may sign for beside its own.",
+)  # fmt: skip
+SIGN_FORMAT: Final = Preference(
+    "sign-format", SignFormat.CLEAR, one_of(SignFormat), Follows.SENDER,
+    "clear: any mail program shows the text (multipart/signed); opaque: text and signature "
+    "are one S/MIME part, which survives gateways that rewrite text.",
+)  # fmt: skip
+SIGNATURE_ALGORITHM: Final = Preference(
+    "signature-algorithm", SignatureAlgorithm.SHA256, one_of(SignatureAlgorithm),
+    Follows.SENDER,
+    "The digest, and for RSA keys the padding, of signatures.",
+)  # fmt: skip
+PROTECT_HEADERS: Final = Preference(
+    "protect-headers", ProtectHeaders.NONE, one_of(ProtectHeaders), Follows.SENDER,
+    "Which header fields are copied into the protected part; for now: none.",
+)  # fmt: skip
+SKIP_SIGNED: Final = Preference(
+    "skip-signed", True, SWITCH, Follows.SENDER,
+    "Leave mail that is signed already as it is, rather than sign it again.",
+)  # fmt: skip
+SKIP_ENCRYPTED: Final = Preference(
+    "skip-encrypted", True, SWITCH, Follows.SENDER,
+    "Leave mail that is encrypted already as it is, rather than encrypt it again; it counts "
+    "as encrypted where that is mandatory.",
+)  # fmt: skip
+SKIP_CALENDAR: Final = Preference(
+    "skip-calendar", False, SWITCH, Follows.SENDER,
+    "Do not sign or encrypt invitations and other calendar mail, which some mail programs "
+    "cannot handle within S/MIME. Where encryption is mandatory it is encrypted all the same.",
+)  # fmt: skip
+
+# certificates
+
+AUTO_SELECT_CERTIFICATES: Final = Preference(
+    "auto-select-certificates", True, SWITCH, Follows.BOTH,
+    "Use every valid certificate in the store whose address matches; no: only those chosen "
+    "by hand.",
+)  # fmt: skip
+ENCRYPTION_CERTIFICATES: Final[Preference[tuple[str, ...]]] = Preference(
+    "encryption-certificates", (), many(THUMBPRINT), Follows.RECIPIENT,
+    "Certificates chosen by hand that mail to this recipient is encrypted to, whatever "
+    "their addresses, beside those selected automatically.",
+    additive=True,
+)  # fmt: skip
+SIGNING_CERTIFICATE: Final[Preference[str | None]] = Preference(
+    "signing-certificate", None, optional(THUMBPRINT), Follows.SENDER,
+    "The certificate to sign with, and no other; without a value, of the valid ones with a "
+    "private key whose address matches, the one that is valid longest.",
+)  # fmt: skip
+ADDITIONAL_CERTIFICATES: Final[Preference[tuple[str, ...]]] = Preference(
+    "additional-certificates", (), many(THUMBPRINT), Follows.SENDER,
+    "Certificates that every encrypted mail of this sender is encrypted to as well, such as "
+    "one for recovery.",
+    additive=True,
+)  # fmt: skip
+ADDITIONAL_REQUIRED: Final = Preference(
+    "additional-required", True, SWITCH, Follows.SENDER,
+    "Keep a mail back while one of its additional certificates cannot be used; no: send it "
+    "without that one.",
+)  # fmt: skip
+PKCS12_PASSWORD: Final[Preference[SecretStr | None]] = Preference(
+    "pkcs12-password", None, optional(SECRET), Follows.USER,
+    "The password last used for this user's PKCS#12 file, set by hand and kept for "
+    "reference. Kept wrapped in the database, never printed.",
+    secret=True,
+)  # fmt: skip
+
+# trust
+
+REQUIRE_CRL: Final = Preference(
+    "require-crl", False, SWITCH, Follows.TRUST,
+    "A certificate is valid only when a CRL at hand says that it is not revoked; no: it is "
+    "also valid when there is none.",
+)  # fmt: skip
+MAX_CRL_AGE: Final[Preference[timedelta | None]] = Preference(
+    "max-crl-age", None, optional(DURATION), Follows.TRUST,
+    "A CRL issued longer ago counts as none, as does one past its next update.",
+)  # fmt: skip
+ALLOW_SHA1_SIGNATURES: Final = Preference(
+    "allow-sha1-signatures", False, SWITCH, Follows.GLOBAL,
+    "Accept certificates and CRLs signed with SHA-1.",
+)  # fmt: skip
+ALLOW_MD5_SIGNATURES: Final = Preference(
+    "allow-md5-signatures", False, SWITCH, Follows.GLOBAL,
+    "Accept certificates and CRLs signed with MD5, which can be forged.",
+)  # fmt: skip
+MINIMUM_RSA_BITS: Final = Preference(
+    "minimum-rsa-bits", 2048, number(1024, 16384), Follows.GLOBAL,
+    "Certificates with shorter RSA or DSA keys are refused, and so is all they issued.",
+)  # fmt: skip
+
+ALL: Final[Mapping[str, Preference[Any]]] = MappingProxyType(
+    {found.name: found for found in tuple(vars().values()) if isinstance(found, Preference)}
+)
+
+
+def preference(name: str) -> Preference[Any]:
+    """The preference of this name. Raises `UnknownPreference`."""
+    found = ALL.get(name)
+    if found is None:
+        hint = did_you_mean(name, ALL) or "docs/preferences.md lists them all"
+        raise UnknownPreference(f"unknown preference '{name}' ({hint})")
+    return found

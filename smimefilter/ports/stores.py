@@ -14,6 +14,7 @@ from typing import ClassVar, Protocol
 
 from smimefilter.base.errors import TemporaryTrouble
 from smimefilter.pki.certificate import Certificate
+from smimefilter.trust.ctl import TrustListEntry
 
 
 class StoreTrouble(TemporaryTrouble):
@@ -27,13 +28,6 @@ class Shelf(StrEnum):
 
     CERTIFICATES = "certificates"  # end users and intermediates
     ROOTS = "roots"
-
-
-class Listing(StrEnum):
-    """How a trust list entry judges its certificate."""
-
-    WHITE = "white"
-    BLACK = "black"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +50,6 @@ class CrlEntry:
     sha256: str
     origin: str
     added: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class TrustListEntry:
-    """One CTL entry, by the SHA-512 thumbprint of a certificate that need not be stored."""
-
-    thumbprint: str
-    listing: Listing
-    allow_expired: bool = False
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +117,16 @@ class Certificates(Protocol):
     async def keys(self) -> list[WrappedKey]:
         """All wrapped keys."""
 
-    async def rewrap(self, keys: Sequence[WrappedKey], check: bytes) -> None:
-        """Replace all wrapped keys and the master key's check value at once."""
+    async def rewrap(
+        self,
+        keys: Sequence[WrappedKey],
+        preferences: Sequence[StoredPreference],
+        check: bytes,
+        revision: int,
+    ) -> bool:
+        """Replace all wrapped keys, the wrapped values of all secret preferences and the
+        master key's check value at once. False, and nothing is changed, when the store is no
+        longer at the revision that they were read at."""
 
 
 class TrustList(Protocol):
@@ -153,8 +145,8 @@ class TrustList(Protocol):
 class Crls(Protocol):
     """The CRL store."""
 
-    async def add(self, der: bytes, origin: str) -> bool:
-        """Store it; False when the very same is there."""
+    async def add(self, crls: Sequence[bytes], origin: str) -> list[bool]:
+        """Store those (DER) not there yet; for each whether it is new. All or nothing."""
 
     async def remove(self, sha256: str) -> bool:
         """Whether it was there."""

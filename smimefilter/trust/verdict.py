@@ -9,9 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 from smimefilter.base.reasons import Reason
 from smimefilter.pki.certificate import Certificate
+
+ANY_POLICY: Final = "any_policy"
 
 
 class Standing(StrEnum):
@@ -36,6 +39,19 @@ class Purpose(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyRules:
+    """The inputs of RFC 5280 §6.1.1 (c) to (f); as they stand here, they ask for nothing."""
+
+    accepted: frozenset[str] = frozenset({ANY_POLICY})  # dotted OIDs, in the root's domain
+    require_explicit: bool = False
+    inhibit_mapping: bool = False
+    inhibit_any: bool = False
+
+
+NO_POLICY_RULES: Final = PolicyRules()
+
+
+@dataclass(frozen=True, slots=True)
 class TrustRules:
     """Preferences that bear on trust. Hashable: part of the cache key."""
 
@@ -43,7 +59,8 @@ class TrustRules:
     max_crl_age: timedelta | None = None
     allow_md5: bool = False
     allow_sha1: bool = False
-    minimum_rsa_bits: int = 2048
+    minimum_rsa_bits: int = 2048  # of DSA keys too
+    policies: PolicyRules = NO_POLICY_RULES
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,74 @@
+# Everything that is done with this project has one command here; `make` alone lists them.
+# It needs Python 3.11 or newer and make; it puts all else into .venv. PYTHON=... takes
+# another Python, ARGS=... goes to pytest or uv, CI=true lets no test be skipped.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHONS := python3.13 python3.12 python3.11 python3
+SYSTEM_PACKAGES := postfix gnupg gpg-agent gpgsm libnss3-tools openssl swaks libnet-ssleay-perl systemd
+RUN_AS_CI := $(filter-out 0 no false,$(CI))
+
+ifndef PYTHON
+PYTHON = $(firstword $(foreach python,$(PYTHONS),$(shell $(python) -c \
+	'import sys; sys.version_info >= (3, 11) and print("$(python)")' 2>/dev/null)))
+endif
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup fmt lint types test bench demo lock clean system-packages
+
+help:  ## list the commands
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+setup: $(VENV)/.installed  ## make .venv and install what is locked; the other commands do so first
+
+fmt: setup  ## format, and mend what ruff can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: setup  ## style, and the floors of the package
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: setup  ## mypy, strict
+	$(BIN)/mypy
+
+test: setup system-packages  ## all tests; installs the Debian packages they need if it may
+	SMIMEFILTER_MISSING_OK=$(if $(RUN_AS_CI),0,1) $(BIN)/pytest $(ARGS)
+
+bench: setup  ## speed and memory beside their limits; writes build/bench.json
+	$(BIN)/python -m tests.bench
+
+demo: setup  ## five mails through a running filter, each decision explained and checked
+	$(BIN)/smimefilter demo
+
+lock: setup  ## write requirements.lock from pyproject.toml; ARGS=--upgrade for newer versions
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+		--no-header --no-emit-index-url --group dev $(ARGS) pyproject.toml -o requirements.lock
+
+clean:  ## remove what the other commands made, but for .venv
+	rm -rf build dist demo-results .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache
+	find smimefilter tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+system-packages:
+	@tests/install-system-packages $(SYSTEM_PACKAGES) || { test -z "$(RUN_AS_CI)" && \
+		echo "Tests that need what is missing are skipped, each with its reason below."; }
+
+$(BIN)/pip:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "No Python from 3.11 on ($(or $(PYTHON),$(PYTHONS))): install one," \
+		"or say PYTHON=/path/to/python." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || tests/install-system-packages \
+		$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+	$(PYTHON) -m venv --clear $(VENV)
+
+$(VENV)/.locked: requirements.lock | $(BIN)/pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml $(VENV)/.locked
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,241 @@
+"""The composition root: the one place that constructs engines, pools, stores and listeners.
+
+`read_config` reads the settings, `open_app` opens an installation for commands, `serve` runs
+the filter until it is told to stop. Everything opened is closed again, in reverse order.
+
+Raises `AdminError`: a start that cannot work says so in one line and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from smimefilter import __version__
+from smimefilter.base.errors import AdminError
+from smimefilter.base.settings import load_settings
+from smimefilter.config import Config, Listener, NextHop, rooted
+from smimefilter.files.policies import PolicyFiles
+from smimefilter.flow.filter import Filter
+from smimefilter.flow.secrets import prove_master_key
+from smimefilter.flow.snapshots import Snapshots
+from smimefilter.keys.master import MasterKey, generate_master_key, load_master_key
+from smimefilter.keys.wrapped import KeyVault, WrappedKeyRing
+from smimefilter.obs import systemd
+from smimefilter.obs.log import LogJournal, forward_library_logs, make_log
+from smimefilter.smtp.connect import probe
+from smimefilter.smtp.listener import MailListener
+from smimefilter.smtp.relay import SmtpRelay
+from smimefilter.store.database import Database
+
+GRACE: Final = 30.0  # seconds that mails under way have to end in when stopping
+
+
+def now() -> datetime:
+    """The time, UTC."""
+    return datetime.now(UTC)
+
+
+def read_config(path: Path) -> Config:
+    """The settings; relative paths in them start at the file's folder."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise AdminError("not UTF-8", where=str(path), mend="convert it") from None
+    except OSError as error:
+        raise AdminError(
+            f"cannot be read: {(error.strerror or str(error)).lower()}",
+            where=str(path),
+            mend="name the settings with --config FILE; config/smimefilter.yaml is a start",
+        ) from None
+    return rooted(load_settings(text, str(path), Config), path.resolve().parent)
+
+
+class App:
+    """An opened installation: what commands and the daemon work with."""
+
+    def __init__(
+        self,
+        config: Config,
+        database: Database,
+        master: MasterKey,
+        journal: LogJournal,
+    ) -> None:
+        self.config: Final = config
+        self.database: Final = database
+        self.master: Final = master
+        self.journal: Final = journal
+        self.policies: Final = PolicyFiles(config.policies)
+        self.hostname: Final = config.hostname or socket.getfqdn()
+        self._vault: Final = KeyVault(master)
+
+    def ring(self, blobs: Mapping[str, bytes]) -> WrappedKeyRing:
+        """The key ring over wrapped keys, by thumbprint."""
+        return self._vault.ring(blobs)
+
+    def snapshots(self) -> Snapshots:
+        """The state that mails are decided from; not loaded yet."""
+        return Snapshots(
+            states=self.database.states,
+            policies=self.policies,
+            ring=self.ring,
+            sealer=self.master,
+            journal=self.journal,
+        )
+
+
+@asynccontextmanager
+async def open_app(config: Config, *, upgrade: bool = False) -> AsyncIterator[App]:
+    """Open an installation; with `upgrade` its database is brought up to date first."""
+    master = load_master_key(config.master_key, os.environ.get("CREDENTIALS_DIRECTORY"))
+    journal = LogJournal(make_log(config.log.format, config.log.level))
+    async with Database(config.database, upgrade=upgrade) as database:
+        await prove_master_key(database.secrets, master)
+        yield App(config, database, master, journal)
+
+
+async def initialise(config: Config) -> list[str]:
+    """Set an installation up: master key, policy folder, database. Says what it made; what
+    is there already stays as it is."""
+    made = []
+    if config.master_key and not config.master_key.exists():
+        generate_master_key(config.master_key)
+        made.append(f"master key {config.master_key}: keep a copy in a safe place")
+    if not config.policies.exists():
+        config.policies.mkdir(parents=True)
+        made.append(f"policy folder {config.policies}")
+    async with open_app(config, upgrade=True):
+        made.append(f"database {config.database.rpartition('@')[2]}")
+    return made
+
+
+class Running:
+    """The filter at work: listeners, relay and the snapshots behind them."""
+
+    def __init__(self, app: App, snapshots: Snapshots) -> None:
+        self._app = app
+        self._snapshots = snapshots
+        self._relay = SmtpRelay(app.config, app.hostname)
+        self.filter = Filter(
+            snapshots=snapshots,
+            relay=self._relay,
+            journal=app.journal,
+            clock=now,
+            hostname=app.hostname,
+            threads_from=app.config.threads_from,
+        )
+        self.listeners = [
+            MailListener(
+                settings,
+                hostname=app.hostname,
+                accept=self.filter.accept,
+                accounts=app.database.accounts,
+                abilities=self._relay.abilities,
+            )
+            for settings in app.config.listeners
+        ]
+
+    async def start(self) -> None:
+        """Listen on every address, or on none. Raises `AdminError`."""
+        try:
+            for listener in self.listeners:
+                await listener.start()
+        except BaseException:
+            await self.stop(0)
+            raise
+        for listener in self.listeners:
+            self._app.journal.note(
+                "listening",
+                protocol=listener.settings.protocol.value,
+                address=listener.settings.address,
+                port=listener.port,
+            )
+
+    async def stop(self, grace: float = GRACE) -> None:
+        """Take no more mail, let those under way end."""
+        await asyncio.gather(*(listener.stop(grace) for listener in self.listeners))
+        self._relay.close()
+
+    async def reload(self) -> None:
+        """Read policy files again, as SIGHUP asks for."""
+        systemd.reloading()
+        await self._snapshots.reload_files()
+        systemd.notify("READY=1")
+
+
+@asynccontextmanager
+async def running(app: App) -> AsyncIterator[Running]:
+    """The filter, started; stopped at the end."""
+    snapshots = app.snapshots()
+    await snapshots.load()
+    at_work = Running(app, snapshots)
+    await at_work.start()
+    keeper = asyncio.create_task(snapshots.keep_current())
+    try:
+        yield at_work
+    finally:
+        keeper.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await keeper
+        await at_work.stop()
+
+
+async def serve(config: Config) -> None:
+    """Run the filter until SIGTERM or SIGINT. Raises `AdminError` when it cannot start."""
+    async with open_app(config, upgrade=True) as app, running(app) as at_work:
+        forward_library_logs(app.journal)
+        ending = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        reloads: set[asyncio.Task[None]] = set()
+
+        def reload() -> None:
+            task = loop.create_task(at_work.reload())
+            reloads.add(task)
+            task.add_done_callback(reloads.discard)
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, ending.set)
+        loop.add_signal_handler(signal.SIGHUP, reload)
+        systemd.notify("READY=1")
+        app.journal.note("ready", version=__version__, pid=os.getpid())
+        await _until(ending)
+        systemd.notify("STOPPING=1")
+        app.journal.note("stopping")
+
+
+async def _until(ending: asyncio.Event) -> None:
+    """Wait for the end, and keep systemd's watchdog quiet meanwhile."""
+    interval = systemd.watchdog_interval()
+    while not ending.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ending.wait(), interval)
+        systemd.notify("WATCHDOG=1")
+
+
+async def probe_next_hop(config: Config, hop: NextHop) -> str:
+    """What a next hop says of itself, in one line. Raises `AdminError`."""
+    found = await probe(hop, config.hostname or socket.getfqdn())
+    return f"{found.banner}; offers {' '.join(sorted(found.extensions))}"
+
+
+async def probe_listener(settings: Listener) -> tuple[str, str, str]:
+    """Grade, what, and mend: whether the filter answers there, or could listen there."""
+    try:
+        async with asyncio.timeout(5):
+            reader, writer = await asyncio.open_connection(settings.address, settings.port)
+            greeting = await reader.readline()
+            writer.close()
+    except (OSError, TimeoutError):
+        return "warning", "nothing listens there", "start it: systemctl start smimefilter"
+    if b"smimefilter" in greeting or b" " not in greeting:
+        return "good", "the filter answers", ""
+    who = greeting.decode("ascii", "replace").strip()[:80]
+    return "bad", f"something else answers: {who}", "stop it, or choose another port"

@@ -1,0 +1,166 @@
+"""`smimefilter certificate`: the store of end-user and intermediate certificates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from smimefilter.app import App, now
+from smimefilter.base.errors import AdminError
+from smimefilter.flow.certificates import (
+    Form,
+    Query,
+    Validity,
+    export_certificates,
+    find,
+    remove,
+    search,
+)
+from smimefilter.flow.imports import Source, import_certificates
+from smimefilter.pki.certificate import Certificate
+from smimefilter.pki.details import details
+from smimefilter.pki.keyfile import read as read_keyfile
+from smimefilter.plan.snapshot import Moment
+from smimefilter.ports.stores import CertificateEntry, Shelf
+from smimefilter.trust.verdict import Purpose, Verdict
+
+from .common import DEFAULT_CONFIG, Config, read_bytes, with_app, write_bytes
+from .show import Json, facts, out, rows, summary
+
+app = typer.Typer(help="End-user and intermediate certificates.", no_args_is_help=True)
+
+Files = Annotated[list[Path], typer.Argument(help="PEM, DER or PKCS#7 files.")]
+COLUMNS = ("subject", "addresses", "expires", "key", "standing", "thumbprint")
+
+
+@app.command("import")
+def import_(files: Files, config: Config = DEFAULT_CONFIG, json: Json = False) -> None:
+    """Store the certificates of files (.cer .crt .der .pem .p7b .p7c)."""
+    sources = sources_of(files)
+    done = with_app(
+        config,
+        lambda app: import_certificates(app.database.certificates, sources, Shelf.CERTIFICATES),
+    )
+    summary(done, json)
+
+
+@app.command("list")
+def list_(
+    address: Annotated[str, typer.Option(help="An address, or a part of it.")] = "",
+    subject: Annotated[str, typer.Option(help="A part of the subject.")] = "",
+    issuer: Annotated[str, typer.Option(help="A part of the issuer.")] = "",
+    serial: Annotated[str, typer.Option(help="A serial number, hex.")] = "",
+    thumbprint: Annotated[str, typer.Option(help="The beginning of a SHA-512.")] = "",
+    validity: Annotated[Validity, typer.Option(help="By date.")] = Validity.ALL,
+    with_key: Annotated[bool, typer.Option("--with-key", help="Only with our key.")] = False,
+    config: Config = DEFAULT_CONFIG,
+    json: Json = False,
+) -> None:
+    """List certificates, each with the verdict on it."""
+    query = Query(address, subject, issuer, serial, thumbprint, validity, with_key)
+    listed = with_app(config, lambda app: listing(app, Shelf.CERTIFICATES, query))
+    rows("certificates", COLUMNS, listed, json)
+
+
+@app.command()
+def show(
+    which: Annotated[str, typer.Argument(help="A file, or the beginning of a thumbprint.")],
+    config: Config = DEFAULT_CONFIG,
+    json: Json = False,
+) -> None:
+    """Everything about a certificate, and the verdict on it with its reasons."""
+    found = from_file(Path(which)) if Path(which).is_file() else None
+
+    async def look(app: App) -> tuple[Certificate, list[Verdict]]:
+        certificate = found or (await find(app.database.certificates, which)).certificate
+        moment = (await app.snapshots().load()).snapshot.at(now())
+        view = moment.view(certificate.addresses[0] if certificate.addresses else "")
+        return certificate, [moment.verdict(certificate, p, view) for p in Purpose]
+
+    if found and not config.exists():
+        facts(details(found), json)
+        return
+    certificate, verdicts = with_app(config, look)
+    shown: list[tuple[str, Any]] = list(details(certificate))
+    for verdict in verdicts:
+        label = "trust" if verdict.purpose is Purpose.ANY else f"to {verdict.purpose}"
+        lines = [verdict.standing.value, *(f"  {reason}" for reason in verdict.reasons)]
+        shown.append((label, lines))
+    facts(shown, json)
+
+
+@app.command()
+def export(
+    thumbprints: Annotated[list[str], typer.Argument(help="Beginnings of thumbprints.")],
+    to: Annotated[Path, typer.Option("--to", help="The file to write.")],
+    form: Annotated[Form, typer.Option("--format", help="The file's format.")] = Form.PEM,
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Write certificates to a file. Private keys: see `key export`."""
+
+    async def look(app: App) -> list[Certificate]:
+        store = app.database.certificates
+        return [(await find(store, thumbprint)).certificate for thumbprint in thumbprints]
+
+    content = export_certificates(with_app(config, look), form)
+    write_bytes(to, content)
+    out.print(f"wrote {to}", markup=False)
+
+
+@app.command("remove")
+def remove_(
+    thumbprint: Annotated[str, typer.Argument(help="The beginning of a thumbprint.")],
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Take a certificate out of the store, together with its private key."""
+    entry = with_app(
+        config, lambda app: remove(app.database.certificates, thumbprint, Shelf.CERTIFICATES)
+    )
+    out.print(f"removed {entry.certificate.subject}", markup=False)
+
+
+# shared with the groups for keys and roots
+
+
+def sources_of(files: Sequence[Path]) -> list[Source]:
+    """The files of a command, read."""
+    return [Source(str(file), read_bytes(file)) for file in files]
+
+
+def from_file(file: Path) -> Certificate:
+    """The first certificate of a file."""
+    found = read_keyfile(read_bytes(file), keys=False)
+    if not found.certificates:
+        why = f": {found.refused[0].why}" if found.refused else ""
+        raise AdminError(f"no certificate in it{why}", where=str(file))
+    return found.certificates[0]
+
+
+async def listing(app: App, shelf: Shelf, query: Query) -> list[dict[str, Any]]:
+    """Rows of a list, each with a verdict."""
+    moment = (await app.snapshots().load()).snapshot.at(now())
+    entries = await search(app.database.certificates, shelf, query, moment.now)
+    return [_row(entry, moment) for entry in entries]
+
+
+def _row(entry: CertificateEntry, moment: Moment) -> dict[str, Any]:
+    certificate = entry.certificate
+    view = moment.view(entry.addresses[0] if entry.addresses else "")
+    verdict = moment.verdict(certificate, Purpose.ANY, view)
+    return {
+        "subject": certificate.subject,
+        "addresses": list(entry.addresses),
+        "expires": f"{certificate.not_after:%Y-%m-%d}",
+        "key": entry.has_key,
+        "standing": verdict.standing.value,
+        "thumbprint": f"{certificate.thumbprint[:16]}",
+        "sha512": certificate.thumbprint,
+        "issuer": certificate.issuer,
+        "serial": certificate.serial_hex,
+        "origin": entry.origin,
+        "added": entry.added.isoformat(),
+        "reasons": [str(reason) for reason in verdict.reasons],
+    }

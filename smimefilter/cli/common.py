@@ -1,0 +1,87 @@
+"""What every command needs: the configuration option, and running a use case to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
+
+import typer
+
+from smimefilter.app import App, open_app, read_config
+from smimefilter.base.errors import AdminError
+
+T = TypeVar("T")
+
+DEFAULT_CONFIG: Final = Path("/etc/smimefilter/smimefilter.yaml")
+
+Config = Annotated[
+    Path,
+    typer.Option(
+        "--config",
+        "-c",
+        envvar="SMIMEFILTER_CONFIG",
+        help="The daemon's settings.",
+        show_default=str(DEFAULT_CONFIG),
+    ),
+]
+PasswordFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--password-file",
+        help="File whose first line is the password; '-' is standard input. Asked for "
+        "when needed and absent.",
+    ),
+]
+
+
+def with_app(config: Path, work: Callable[[App], Awaitable[T]]) -> T:
+    """Open the configured installation, run `work` on it, close it again."""
+
+    async def run() -> T:
+        async with open_app(read_config(config)) as app:
+            return await work(app)
+
+    return asyncio.run(run())
+
+
+def read_password(file: Path | None, prompt: str = "Password") -> str:
+    """A password from a file, standard input or the terminal; never from the command line,
+    where other users see it."""
+    if file is None:
+        if not sys.stdin.isatty():
+            raise AdminError(
+                "a password is needed", mend="give it with --password-file FILE, or '-'"
+            )
+        return str(typer.prompt(prompt, hide_input=True))
+    if str(file) == "-":
+        return sys.stdin.readline().rstrip("\r\n")
+    return read_bytes(file).decode("utf-8", "surrogateescape").split("\n")[0].rstrip("\r")
+
+
+def read_bytes(file: Path) -> bytes:
+    """A file's content, or one line that says why not."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        what = (error.strerror or str(error)).lower()
+        raise AdminError(f"cannot read it: {what}", where=str(file)) from None
+
+
+def write_bytes(file: Path, content: bytes, *, secret: bool = False) -> None:
+    """Write a new file whole or not at all; secret ones are readable by us alone."""
+    part = file.with_name(f".{file.name}.part")
+    try:
+        descriptor = os.open(
+            part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if secret else 0o644
+        )
+        with os.fdopen(descriptor, "wb") as out:
+            out.write(content)
+        part.replace(file)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        what = (error.strerror or str(error)).lower()
+        raise AdminError(f"cannot write it: {what}", where=str(file)) from None

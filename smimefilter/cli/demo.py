@@ -1,0 +1,5 @@
+"""`smimefilter demo`."""
+
+
+def demo() -> None:
+    """Not there yet."""

@@ -1,0 +1,60 @@
+"""`smimefilter explain`: what would happen to a mail, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from smimefilter.app import App, now
+from smimefilter.base.address import BadAddress
+from smimefilter.base.envelope import Client, Recipient, Transaction
+from smimefilter.base.errors import AdminError
+from smimefilter.message.wire import Message
+from smimefilter.plan.explain import as_data, as_lines
+from smimefilter.plan.facts import Mail
+from smimefilter.plan.outbound import outbound
+from smimefilter.plan.plan import Plan
+
+from .common import DEFAULT_CONFIG, Config, read_bytes, with_app
+from .show import Json, as_json, out
+
+
+def explain(
+    sender: Annotated[str, typer.Option("--from", help="Envelope sender; '<>' for none.")],
+    to: Annotated[list[str], typer.Option("--to", help="Recipient; may be given again.")],
+    subject: Annotated[str, typer.Option(help="Subject of the mail.")] = "",
+    login: Annotated[str, typer.Option(help="The login that hands it over.")] = "",
+    file: Annotated[
+        Path | None, typer.Argument(help="The mail itself; else one is made up.")
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+    json: Json = False,
+) -> None:
+    """What would happen to a mail, and why. No mail is sent."""
+    sender = "" if sender == "<>" else sender
+    content = read_bytes(file) if file else _made_up(sender, to, subject)
+    plan = with_app(config, lambda app: _plan(app, sender, to, content, login))
+    if json:
+        as_json(as_data(plan))
+        return
+    for line in as_lines(plan):
+        out.print(line, markup=False)
+
+
+async def _plan(app: App, sender: str, to: list[str], content: bytes, login: str) -> Plan:
+    moment = (await app.snapshots().load()).snapshot.at(now())
+    recipients = tuple(Recipient(address) for address in to)
+    transaction = Transaction(
+        "explain", sender, recipients, content, client=Client(login=login)
+    )
+    try:
+        return outbound(transaction, Mail(Message(content)), moment)
+    except BadAddress as error:
+        raise AdminError(str(error)) from None
+
+
+def _made_up(sender: str, to: list[str], subject: str) -> bytes:
+    lines = (f"From: {sender}", f"To: {', '.join(to)}", f"Subject: {subject}", "", "")
+    return "\r\n".join(lines).encode()

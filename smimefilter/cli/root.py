@@ -1,0 +1,63 @@
+"""`smimefilter`: the commands for an installation as a whole, and the groups below it."""
+
+from __future__ import annotations
+
+import typer
+import uvloop
+
+from smimefilter import __version__
+from smimefilter.app import initialise, read_config
+from smimefilter.app import serve as run_filter
+
+from . import (
+    accounts,
+    certificates,
+    crls,
+    demo,
+    doctor,
+    explain,
+    keys,
+    policy,
+    roots,
+    trustlist,
+)
+from .common import DEFAULT_CONFIG, Config
+from .show import out
+
+app = typer.Typer(
+    name="smimefilter",
+    help="An S/MIME gateway: signs, encrypts and relays mail by policy, and says why.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(policy.app, name="policy")
+app.add_typer(certificates.app, name="certificate")
+app.add_typer(keys.app, name="key")
+app.add_typer(roots.app, name="root")
+app.add_typer(crls.app, name="crl")
+app.add_typer(trustlist.app, name="ctl")
+app.add_typer(accounts.app, name="account")
+app.command("explain")(explain.explain)
+app.command("doctor")(doctor.doctor)
+app.command("demo")(demo.demo)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    out.print(f"smimefilter {__version__}")
+
+
+@app.command()
+def init(config: Config = DEFAULT_CONFIG) -> None:
+    """Set up what the settings name: master key, policy folder, database. Nothing that is
+    there already is touched."""
+    for line in uvloop.run(initialise(read_config(config))):
+        out.print(line, markup=False)
+
+
+@app.command()
+def serve(config: Config = DEFAULT_CONFIG) -> None:
+    """Run the filter until SIGTERM; SIGHUP reads the policies again."""
+    uvloop.run(run_filter(read_config(config)))

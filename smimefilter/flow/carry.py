@@ -1,0 +1,92 @@
+"""Carrying a copy out: from the plan's words to bytes. CPU only, no I/O.
+
+Signs, encrypts and wraps, in that order. Where the plan changes nothing, the bytes are those
+that came. A clear signature needs 7-bit data; an entity that cannot be brought into that form
+is signed opaquely instead, which every S/MIME reader reads as well.
+
+Leaves what to do to `plan/`, CMS to `cms/`, MIME to `message/`. RFC 8551 §3.
+Raises `KeyTrouble` and `TemporaryTrouble`: a copy is made as planned, or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Final
+
+from smimefilter.base.algorithms import SignatureAlgorithm
+from smimefilter.base.errors import KeyTrouble, TemporaryTrouble
+from smimefilter.cms.algorithms import CONTENT, CannotEncrypt, CannotSign
+from smimefilter.cms.envelope import envelop
+from smimefilter.cms.sign import Signer, SignerTemplate, detached, encapsulated
+from smimefilter.message.clear import NotClearable, cleared
+from smimefilter.message.entity import Entity, canonical, outer
+from smimefilter.message.headers import cut_subject
+from smimefilter.message.wire import Chunk, Message
+from smimefilter.message.wrap import SmimeType, multipart_signed, pkcs7_mime
+from smimefilter.pki.certificate import Certificate
+from smimefilter.plan.plan import Copy, Encryption, Signing
+from smimefilter.policy.preferences import SignFormat
+from smimefilter.ports.keys import KeyRing
+
+KEPT: Final = 1024  # signer templates
+
+
+class Carrier:
+    """Makes copies with the private keys of one key ring; keeps templates of its signers."""
+
+    def __init__(self, keys: KeyRing) -> None:
+        self._keys = keys
+        self._template = lru_cache(maxsize=KEPT)(self._make_template)
+
+    def carry(self, copy: Copy, message: Message, now: datetime, token: str) -> Sequence[Chunk]:
+        """The bytes of a copy, in chunks. `token`: 22 or more random letters and digits."""
+        if copy.is_untouched:
+            return message.chunks
+        for pattern in copy.cuts:
+            message = cut_subject(message, pattern)
+        around = outer(message)
+        if copy.signing:
+            entity = self._signed(message, copy.signing, now, token)
+        else:
+            entity = canonical(message)
+        if copy.encryption:
+            entity = _encrypted(entity, copy.encryption)
+        return around.around(entity)
+
+    def _signed(self, message: Message, signing: Signing, now: datetime, token: str) -> Entity:
+        template = self._template(signing.certificate, signing.chain, signing.algorithm)
+        if signing.format is SignFormat.CLEAR:
+            try:
+                entity = cleared(message)
+                signature = detached(entity.chunks, template, now)
+                return multipart_signed(entity, signature, template.micalg, token)
+            except NotClearable:
+                pass  # opaque carries any bytes
+        entity = canonical(message)
+        return pkcs7_mime(SmimeType.SIGNED, encapsulated(entity.chunks, template, now))
+
+    def _make_template(
+        self,
+        certificate: Certificate,
+        chain: tuple[Certificate, ...],
+        algorithm: SignatureAlgorithm,
+    ) -> SignerTemplate:
+        key = self._keys.private_key(certificate.thumbprint)
+        try:
+            return SignerTemplate.of(Signer(certificate, chain, key), algorithm)
+        except CannotSign as error:
+            raise KeyTrouble(str(error)) from error
+
+
+def _encrypted(entity: Entity, encryption: Encryption) -> Entity:
+    authenticated = CONTENT[encryption.cipher].authenticated
+    kind = SmimeType.AUTH_ENVELOPED if authenticated else SmimeType.ENVELOPED
+    try:
+        pieces = envelop(
+            entity.chunks, encryption.certificates, encryption.cipher, encryption.transport
+        )
+    except CannotEncrypt as error:
+        raise TemporaryTrouble(str(error)) from error
+    return pkcs7_mime(kind, pieces)

@@ -1,0 +1,138 @@
+"""Looking a state over for what will cause trouble: each finding with its mend. Pure.
+
+Certificates with our keys that cannot sign or end soon, policies that name what is not there
+or cannot be used, stale CRLs, no roots. Leaves looking at files, ports and next hops to the
+face that asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from smimefilter.pki.crl import Crl, UnreadableCrl
+from smimefilter.pki.details import crl_issuer
+from smimefilter.plan.snapshot import Moment
+from smimefilter.policy.preferences import (
+    ADDITIONAL_CERTIFICATES,
+    ENCRYPTION_CERTIFICATES,
+    SIGNING_CERTIFICATE,
+)
+from smimefilter.policy.tree import Scopes
+from smimefilter.ports.stores import CertificateEntry, Shelf, StoreState
+from smimefilter.trust.verdict import Purpose
+
+SOON: Final = timedelta(days=30)
+
+
+class Grade(StrEnum):
+    """How bad a finding is."""
+
+    GOOD = "good"
+    WARNING = "warning"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was looked at, how it is, and what to do about it."""
+
+    grade: Grade
+    about: str
+    what: str
+    mend: str = ""
+
+
+def look_over(store: StoreState, moment: Moment) -> list[Finding]:
+    """Everything worth saying about a state, the good news in one line each."""
+    return [
+        *_roots(store),
+        *_own_certificates(store, moment),
+        *_named_certificates(moment),
+        *_crls(store, moment.now),
+    ]
+
+
+def _roots(store: StoreState) -> Iterator[Finding]:
+    count = sum(entry.shelf is Shelf.ROOTS for entry in store.certificates)
+    if count:
+        yield Finding(Grade.GOOD, "roots", f"{count} trusted")
+    else:
+        yield Finding(
+            Grade.WARNING,
+            "roots",
+            "none: no certificate is trusted but white-listed ones",
+            "smimefilter root import FILE, or --system",
+        )
+
+
+def _own_certificates(store: StoreState, moment: Moment) -> Iterator[Finding]:
+    own = [entry for entry in store.certificates if entry.has_key]
+    troubles = [finding for entry in own for finding in _own(entry, moment)]
+    yield from troubles
+    if not troubles:
+        yield Finding(Grade.GOOD, "private keys", f"{len(own)}, all usable for a month")
+
+
+def _own(entry: CertificateEntry, moment: Moment) -> Iterator[Finding]:
+    certificate = entry.certificate
+    about = f"{certificate.subject} {certificate.thumbprint[:16]}"
+    view = moment.view(entry.addresses[0] if entry.addresses else "")
+    verdict = moment.verdict(certificate, Purpose.ANY, view)
+    if not verdict.usable:
+        why = "; ".join(str(reason) for reason in verdict.reasons)
+        mend = f"see: smimefilter certificate show {certificate.thumbprint[:16]}"
+        yield Finding(
+            Grade.WARNING, about, f"has our key and is {verdict.standing}: {why}", mend
+        )
+    elif certificate.not_after - moment.now < SOON:
+        until = f"{certificate.not_after:%Y-%m-%d}"
+        yield Finding(Grade.WARNING, about, f"has our key and expires on {until}", "renew it")
+
+
+def _named_certificates(moment: Moment) -> Iterator[Finding]:
+    """Thumbprints in policies that are not in the store, or cannot be used."""
+    tree = moment.snapshot.tree
+    for scopes in (tree.database, tree.files):
+        for scope, name, thumbprint, source in _thumbprints(scopes):
+            certificate = moment.snapshot.certificates.by_thumbprint(thumbprint)
+            about = f"{name} at {scope} ({source})"
+            if certificate is None:
+                what = f"{thumbprint[:16]}… is not in the store"
+                mend = "import it, or take it out of the policy"
+                yield Finding(Grade.BAD, about, what, mend)
+                continue
+            purpose = Purpose.SIGN if name == SIGNING_CERTIFICATE.name else Purpose.ENCRYPT
+            verdict = moment.verdict(certificate, purpose, moment.view(""))
+            if not verdict.usable:
+                what = f"{certificate.subject} is {verdict.standing}"
+                mend = f"see: smimefilter certificate show {thumbprint[:16]}"
+                yield Finding(Grade.BAD, about, what, mend)
+
+
+def _thumbprints(scopes: Scopes) -> Iterator[tuple[str, str, str, str]]:
+    for scope, settings in scopes.items():
+        for preference in (ADDITIONAL_CERTIFICATES, ENCRYPTION_CERTIFICATES):
+            setting = settings.get(preference.name)
+            if setting and isinstance(setting.value, tuple):
+                for thumbprint in setting.value:
+                    yield scope, preference.name, thumbprint, setting.source
+        setting = settings.get(SIGNING_CERTIFICATE.name)
+        if setting and isinstance(setting.value, str):
+            yield scope, SIGNING_CERTIFICATE.name, setting.value, setting.source
+
+
+def _crls(store: StoreState, now: datetime) -> Iterable[Finding]:
+    for entry in store.crls:
+        try:
+            crl = Crl.read(entry.der)
+        except UnreadableCrl as error:
+            yield Finding(Grade.BAD, f"CRL from {entry.origin}", str(error), "import it anew")
+            continue
+        if crl.next_update and crl.next_update < now:
+            what = f"its next update was due on {crl.next_update:%Y-%m-%d}"
+            mend = "import a newer one: smimefilter crl import FILE"
+            yield Finding(Grade.WARNING, f"CRL of {crl_issuer(entry.der)}", what, mend)

@@ -1,0 +1,88 @@
+"""Telling a sender by mail that some recipients were refused, where one SMTP reply cannot.
+
+Only over SMTP, only when another recipient's copy went out, never in answer to a null sender,
+never where NOTIFY=NEVER asks for silence. A notice that cannot be handed over now defers the
+mail: a refusal is never lost. Leaves the notice's form to `message/notice.py`. RFC 3461, 3464.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+
+from smimefilter.base.address import NULL_SENDER
+from smimefilter.base.envelope import (
+    Deferred,
+    Delivered,
+    Fate,
+    Notified,
+    Recipient,
+    Refused,
+    Transaction,
+)
+from smimefilter.message.notice import Occasion, Undelivered, notice
+from smimefilter.message.wire import Message
+from smimefilter.ports.relay import Outgoing, Relay
+
+
+async def tell_sender(
+    transaction: Transaction,
+    fates: Sequence[Fate],
+    relay: Relay,
+    *,
+    host: str,
+    now: datetime,
+) -> list[Fate]:
+    """The fates, with refusals told where they had to be told by mail."""
+    told: list[Fate] = list(fates)
+    refused = [n for n, fate in enumerate(fates) if isinstance(fate, Refused)]
+    delivered = any(isinstance(fate, Delivered) for fate in fates)
+    deferred = any(isinstance(fate, Deferred) for fate in fates)
+    if not refused or not delivered or deferred or transaction.sender == NULL_SENDER:
+        return told
+    wanted = [n for n in refused if not _silent(transaction.recipients[n])]
+    trouble = await _send(transaction, fates, wanted, relay, host=host, now=now)
+    for n in refused:
+        fate = fates[n]
+        assert isinstance(fate, Refused)
+        told[n] = trouble if trouble and n in wanted else Notified(fate)
+    return told
+
+
+def _silent(recipient: Recipient) -> bool:
+    return (recipient.param("NOTIFY") or "").upper() == "NEVER"
+
+
+async def _send(
+    transaction: Transaction,
+    fates: Sequence[Fate],
+    wanted: Sequence[int],
+    relay: Relay,
+    *,
+    host: str,
+    now: datetime,
+) -> Deferred | None:
+    """Hand the notice over; the deferral when that did not work."""
+    if not wanted:
+        return None
+    occasion = Occasion(
+        host=host,
+        identifier=f"{transaction.id}.notice",
+        token=secrets.token_hex(12),
+        now=now,
+        sender=transaction.sender,
+        envelope_id=transaction.param("ENVID") or "",
+        whole=(transaction.param("RET") or "").upper() == "FULL",
+    )
+    refused = [_undelivered(transaction.recipients[n], fates[n]) for n in wanted]
+    told = notice(occasion, Message(transaction.content), refused)
+    to = Recipient(transaction.sender, ("NOTIFY=NEVER",))
+    (fate,) = await relay.deliver(Outgoing(NULL_SENDER, (to,), [told.content], told.params))
+    return fate if isinstance(fate, Deferred) else None
+
+
+def _undelivered(recipient: Recipient, fate: Fate) -> Undelivered:
+    assert isinstance(fate, Refused)
+    original = recipient.param("ORCPT") or ""
+    return Undelivered(recipient.address, fate.status, fate.text, original)

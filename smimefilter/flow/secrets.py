@@ -1,0 +1,108 @@
+"""The master key's use cases: proving that it is the right one, and changing it.
+
+Leaves the key itself to `keys/`, storing to ports. Raises `AdminError`, `StoreTrouble`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from smimefilter.base.errors import AdminError, KeyTrouble
+from smimefilter.ports.keys import (
+    MASTER_KEY_CHECK,
+    PREFERENCE,
+    PRIVATE_KEY,
+    Sealer,
+    preference_name,
+)
+from smimefilter.ports.stores import (
+    Certificates,
+    Secrets,
+    States,
+    StoredPreference,
+    StoreState,
+    WrappedKey,
+)
+
+_KNOWN: Final = b"sealed under the master key of this database"
+_ATTEMPTS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """How much is wrapped under the new master key now."""
+
+    keys: int
+    preferences: int
+
+
+async def prove_master_key(secrets: Secrets, sealer: Sealer) -> None:
+    """Make sure that the store was made with this master key; a new store takes it for its own.
+
+    Raises `AdminError` when it was made with another.
+    """
+    check = await secrets.check_value()
+    if check is None:
+        await secrets.set_check_value(_check_value(sealer))
+        check = await secrets.check_value()  # of several that start at once, one came last
+    try:
+        right = check is not None and sealer.open(MASTER_KEY_CHECK, "", check) == _KNOWN
+    except KeyTrouble:
+        right = False
+    if not right:
+        raise AdminError(
+            "the master key is not the one this database was made with",
+            where="master-key",
+            mend="give the right key; without it the private keys in the database are lost",
+        )
+
+
+async def rotate_master_key(
+    states: States, certificates: Certificates, old: Sealer, new: Sealer
+) -> Rotation:
+    """Wrap everything that is under `old` under `new`, all at once or not at all.
+
+    Running filters keep the old key until they are started again with the new one; they can
+    unwrap nothing meanwhile that they have not unwrapped before.
+    Raises `AdminError` when something does not open with `old`.
+    """
+    for _ in range(_ATTEMPTS):
+        state = await states.load()
+        keys, preferences = _rewrapped(state, old, new)
+        if await certificates.rewrap(keys, preferences, _check_value(new), state.revision):
+            return Rotation(len(keys), len(preferences))
+    raise AdminError(
+        "the database changed each time the keys were rewrapped; nothing was done",
+        mend="run it again when no import is running",
+    )
+
+
+def _check_value(sealer: Sealer) -> bytes:
+    return sealer.seal(MASTER_KEY_CHECK, "", _KNOWN)
+
+
+def _rewrapped(
+    state: StoreState, old: Sealer, new: Sealer
+) -> tuple[list[WrappedKey], list[StoredPreference]]:
+    def again(purpose: str, name: str, sealed: bytes) -> bytes:
+        try:
+            return new.seal(purpose, name, old.open(purpose, name, sealed))
+        except KeyTrouble:
+            raise AdminError(
+                f"the sealed {purpose} of {name} does not open; nothing was changed",
+                mend="remove it, then run this again",
+            ) from None
+
+    keys = [
+        WrappedKey(thumbprint, again(PRIVATE_KEY, thumbprint, blob))
+        for thumbprint, blob in state.keys.items()
+    ]
+    preferences = [
+        replace(
+            one, wrapped=again(PREFERENCE, preference_name(one.scope, one.name), one.wrapped)
+        )
+        for one in state.preferences
+        if one.wrapped is not None
+    ]
+    return keys, preferences

@@ -1,0 +1,147 @@
+"""Keeping the state that mails are decided from, and replacing it when something changed.
+
+The database's revision is asked for every second, policy files are watched; a change makes a
+whole new state beside the old one, which is swapped in at once. What cannot be read never
+replaces what could: the old state stays, and the log says what is wrong.
+
+Leaves reading to ports. Raises `AdminError` or `MailError` on the first load only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from smimefilter.base.errors import AdminError, MailError
+from smimefilter.pki.crl import Crl, UnreadableCrl
+from smimefilter.plan.snapshot import CertificateIndex, Snapshot
+from smimefilter.policy.tree import Scopes, Tree
+from smimefilter.ports.journal import Journal
+from smimefilter.ports.keys import KeyRing, Sealer
+from smimefilter.ports.policies import PolicySource
+from smimefilter.ports.stores import Shelf, States, StoreState
+from smimefilter.trust.cache import Trust
+from smimefilter.trust.ctl import TrustList
+from smimefilter.trust.knowledge import Knowledge
+
+from .carry import Carrier
+from .preferences import database_scopes
+
+ASK_EVERY: Final = 1.0  # seconds between looks at the database's revision
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """A snapshot and what carries out the plans made from it."""
+
+    snapshot: Snapshot
+    carrier: Carrier
+
+
+class Snapshots:
+    """The current state, kept current."""
+
+    def __init__(
+        self,
+        *,
+        states: States,
+        policies: PolicySource,
+        ring: Callable[[Mapping[str, bytes]], KeyRing],
+        sealer: Sealer,
+        journal: Journal,
+    ) -> None:
+        self._states = states
+        self._policies = policies
+        self._ring = ring
+        self._sealer = sealer
+        self._journal = journal
+        self._files: Scopes = {}
+        self._store: StoreState
+        self.current: State
+        self._turn = asyncio.Lock()
+
+    async def load(self) -> State:
+        """The first state. Raises what cannot be read."""
+        self._files = await asyncio.to_thread(self._policies.load)
+        self._store = await self._states.load()
+        self.current = await asyncio.to_thread(self._made)
+        return self.current
+
+    async def keep_current(self) -> None:
+        """Follow changes of files and database until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._policies.watch(self.reload_files))
+            tasks.create_task(self._follow_database())
+
+    async def reload_files(self) -> None:
+        """Read the policy files again; a broken one leaves all as it was."""
+        async with self._turn:
+            before = self._files
+            try:
+                self._files = await asyncio.to_thread(self._policies.load)
+                await self._replace()
+            except (AdminError, MailError) as error:
+                self._files = before
+                self._journal.trouble("policies not reloaded, the old ones stay", error)
+                return
+            self._journal.note("policies reloaded", scopes=len(self._files))
+
+    async def _follow_database(self) -> None:
+        failing = False
+        while True:
+            await asyncio.sleep(ASK_EVERY)
+            try:
+                await self._look()
+                failing = False
+            except (MailError, AdminError) as error:
+                if not failing:  # once, not every second
+                    self._journal.trouble("store not read, the old state stays", error)
+                failing = True
+
+    async def _look(self) -> None:
+        if await self._states.revision() == self._store.revision:
+            return
+        async with self._turn:
+            self._store = await self._states.load()
+            await self._replace()
+            self._journal.note("store reloaded", revision=self._store.revision)
+
+    async def _replace(self) -> None:
+        self.current = await asyncio.to_thread(self._made)
+
+    def _made(self) -> State:
+        store = self._store
+        database = database_scopes(store.preferences, self._sealer)
+        certificates = [e for e in store.certificates if e.shelf is Shelf.CERTIFICATES]
+        knowledge = Knowledge(
+            roots=[e.certificate for e in store.certificates if e.shelf is Shelf.ROOTS],
+            authorities=[e.certificate for e in certificates],
+            crls=self._crls(store),
+            trust_list=TrustList(store.trust_list),
+            revision=store.revision,
+        )
+        snapshot = Snapshot(
+            revision=store.revision,
+            tree=Tree(self._files, database),
+            certificates=CertificateIndex(
+                (e.certificate, e.certificate.thumbprint, e.addresses) for e in certificates
+            ),
+            trust=Trust(knowledge),
+            keys=frozenset(store.keys),
+        )
+        return State(snapshot, Carrier(self._ring(store.keys)))
+
+    def _crls(self, store: StoreState) -> list[Crl]:
+        """CRLs were read before they were stored; one that no longer can be is reported and
+        left out, which where a CRL is required keeps its certificates from being used."""
+        found = []
+        for entry in store.crls:
+            try:
+                found.append(Crl.read(entry.der))
+            except UnreadableCrl as error:
+                self._journal.trouble(
+                    "CRL not usable", AdminError(str(error)), origin=entry.origin
+                )
+        return found

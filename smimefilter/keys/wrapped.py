@@ -1,0 +1,68 @@
+"""Private keys that are stored wrapped under the master key: `ports.KeyRing`.
+
+A key is unwrapped when it is first used and kept for the next mail, up to a limit. Its blob is
+authenticated and the key in it was checked when it was imported, so it is loaded unchecked.
+
+Raises `KeyTrouble`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import load_der_private_key
+
+from smimefilter.base.errors import KeyTrouble
+from smimefilter.ports.keys import PRIVATE_KEY, Sealer
+
+KEPT: Final = 4096  # unwrapped keys; one takes some 10 KB
+
+
+class KeyVault:
+    """Unwraps keys and keeps those used last. One for a process, shared by its key rings."""
+
+    def __init__(self, master: Sealer, kept: int = KEPT) -> None:
+        self._master: Final = master
+        self.private_key: Final = lru_cache(maxsize=kept)(self._unwrapped)
+
+    def __repr__(self) -> str:
+        return "<KeyVault>"
+
+    def ring(self, blobs: Mapping[str, bytes]) -> WrappedKeyRing:
+        """The key ring of a snapshot: certificate thumbprint → wrapped key."""
+        return WrappedKeyRing(self, blobs)
+
+    def _unwrapped(self, thumbprint: str, blob: bytes) -> PrivateKeyTypes:
+        plain = self._master.open(PRIVATE_KEY, thumbprint, blob)
+        try:
+            return load_der_private_key(plain, None, unsafe_skip_rsa_key_validation=True)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            raise KeyTrouble(f"the private key of {thumbprint[:16]} cannot be read") from None
+
+
+class WrappedKeyRing:
+    """`ports.KeyRing` over the wrapped keys of one snapshot."""
+
+    __slots__ = ("_blobs", "_vault")
+
+    def __init__(self, vault: KeyVault, blobs: Mapping[str, bytes]) -> None:
+        self._vault: Final = vault
+        self._blobs: Final = blobs
+
+    def __repr__(self) -> str:
+        return f"<WrappedKeyRing of {len(self._blobs)}>"
+
+    def has(self, thumbprint: str) -> bool:
+        """Whether there is a key, without unwrapping it."""
+        return thumbprint in self._blobs
+
+    def private_key(self, thumbprint: str) -> PrivateKeyTypes:
+        """The key, unwrapped on first use and kept. Raises `KeyTrouble`."""
+        blob = self._blobs.get(thumbprint)
+        if blob is None:
+            raise KeyTrouble(f"there is no private key for {thumbprint[:16]}")
+        return self._vault.private_key(thumbprint, blob)

@@ -1,0 +1,108 @@
+"""Content-Type and its relatives: values, and their parameters.
+
+RFC 2045 §5.1, RFC 2231 §3 and §4 (parameters in pieces and in other charsets). Reading is
+lenient and raises nothing: of two parameters of one name the first counts, and what is no
+media type at all is text/plain, RFC 2045 §5.2.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+TEXT: Final = "text/plain"
+
+_LONGEST_KEPT: Final = 512  # bytes: the cache is no place for what a stranger may swell
+_MEDIA_TYPE: Final = re.compile(r"\s*([^\s/;()\"]+)\s*/\s*([^\s/;()\"]+)")
+_TOKEN: Final = re.compile(rb"[\w.-]+")
+_PARAMETER: Final = re.compile(
+    r""";\s*(?:([^\s=;"()]+)\s*=\s*("(?:[^"\\]|\\.)*(?:"|\Z)|[^\s;"()]*))?""", re.DOTALL
+)
+_QUOTED_PAIR: Final = re.compile(r"\\(.)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class ContentType:
+    """A media type in lower case, and its parameters by lower-case name."""
+
+    type: str
+    parameters: Mapping[str, str]
+
+    @property
+    def is_multipart(self) -> bool:
+        """A type whose body is parts between boundaries."""
+        return self.type.startswith("multipart/")
+
+    def parameter(self, name: str) -> str:
+        """A parameter in lower case, for those that are compared so; empty when absent."""
+        return self.parameters.get(name, "").lower()
+
+
+def content_type(value: bytes | None) -> ContentType:
+    """A Content-Type value; None (no such field) is text/plain."""
+    if value is None:
+        return _PLAIN
+    return _kept(value) if len(value) <= _LONGEST_KEPT else _content_type(value)
+
+
+def _content_type(value: bytes) -> ContentType:
+    text = value.decode("utf-8", "replace")
+    match = _MEDIA_TYPE.match(text)
+    if match is None:
+        return _PLAIN
+    found = MappingProxyType(parameters(text[match.end() :]))
+    return ContentType(f"{match[1]}/{match[2]}".lower(), found)
+
+
+_kept: Final = lru_cache(maxsize=1024)(_content_type)  # a mail is asked more than once
+_PLAIN: Final = ContentType(TEXT, MappingProxyType({}))
+
+
+def transfer_encoding(value: bytes | None) -> str:
+    """A Content-Transfer-Encoding in lower case; None (no such field) is 7bit."""
+    match = _TOKEN.match(value) if value else None
+    return match[0].decode().lower() if match else "7bit"
+
+
+def parameters(text: str) -> dict[str, str]:
+    """What follows the first value of a field: `; name=value` and so on."""
+    found: dict[str, str] = {}
+    pieces: dict[str, dict[int, tuple[str, bool]]] = {}
+    for match in _PARAMETER.finditer(text):
+        name, value = match[1], match[2]
+        if name is None:
+            continue
+        if value.startswith('"'):
+            value = _QUOTED_PAIR.sub(r"\1", value[1:].removesuffix('"'))
+        base, star, rest = name.lower().partition("*")
+        if not star:
+            found.setdefault(base, value)
+        else:
+            number = rest.removesuffix("*")
+            piece = (value, rest.endswith("*") or not rest)
+            at = int(number) if number.isdecimal() else 0
+            pieces.setdefault(base, {}).setdefault(at, piece)
+    for base, numbered in pieces.items():
+        found.setdefault(base, _joined(numbered))
+    return found
+
+
+def _joined(numbered: dict[int, tuple[str, bool]]) -> str:
+    """RFC 2231: pieces in order; the first one names the charset, if any piece needs it."""
+    charset, octets = "utf-8", b""
+    for number, (value, is_extended) in sorted(numbered.items()):
+        if not is_extended:
+            octets += value.encode()
+            continue
+        if number == 0 and value.count("'") >= 2:
+            charset, _, value = value.split("'", 2)  # noqa: PLW2901 - what is left of it
+        octets += unquote_to_bytes(value)
+    try:
+        return octets.decode(charset or "utf-8", "replace")
+    except (LookupError, ValueError):
+        return octets.decode("utf-8", "replace")

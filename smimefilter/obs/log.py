@@ -1,0 +1,154 @@
+"""The log: structured lines to standard error, one for each mail, nothing secret.
+
+`json` writes one JSON object a line; `text` writes the same for eyes. A mail's line names ids,
+queue ids in and out, what was decided for each recipient by codes, and milliseconds. Addresses
+are logged, contents, subjects and keys never are. structlog writes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any, Final, TextIO
+
+import structlog
+
+from smimefilter.base.envelope import Deferred, Delivered, Fate, Notified, Refused
+from smimefilter.base.errors import AdminError, MailError
+from smimefilter.plan.plan import Decision
+from smimefilter.ports.journal import MailRecord
+
+LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+def make_log(
+    form: str, level: str, out: TextIO | None = None
+) -> structlog.typing.FilteringBoundLogger:
+    """A logger that writes lines of this form from this level on."""
+    stream = out or sys.stderr
+    processors: list[structlog.typing.Processor] = [_stamp]
+    if form == "json":
+        processors.append(structlog.processors.JSONRenderer(serializer=_dumps))
+    else:
+        processors.append(structlog.dev.ConsoleRenderer(colors=stream.isatty()))
+    log: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
+        structlog.WriteLogger(stream),
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        cache_logger_on_first_use=True,
+    )
+    return log
+
+
+class _Forward(logging.Handler):
+    """Hands what libraries and the SMTP client say through `logging` to the log."""
+
+    def __init__(self, log: structlog.typing.FilteringBoundLogger) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line; a traceback is cut down to its places."""
+        say = self._log.error if record.levelno >= logging.ERROR else self._log.warning
+        extra = {}
+        if record.exc_info and record.exc_info[1]:
+            error = record.exc_info[1]
+            extra = {"error": type(error).__name__, "traceback": _where(error)}
+        say(record.getMessage(), logger=record.name, **extra)
+
+
+def forward_library_logs(journal: LogJournal) -> None:
+    """From now on warnings and errors of `logging` go to the log, and nowhere else."""
+    logging.basicConfig(handlers=[_Forward(journal.log)], level=logging.WARNING, force=True)
+
+
+class LogJournal:
+    """`ports.journal.Journal`, written to the log."""
+
+    def __init__(self, log: structlog.typing.FilteringBoundLogger) -> None:
+        self.log = log
+
+    def mail(self, record: MailRecord) -> None:
+        """One line for one mail."""
+        transaction = record.transaction
+        self.log.info(
+            "mail",
+            id=transaction.id,
+            sender=transaction.sender,
+            queue_in=transaction.client.ident,
+            client=transaction.client.xforward.get("ADDR") or transaction.client.peer,
+            login=transaction.client.login,
+            size=len(transaction.content),
+            revision=record.revision,
+            recipients=_recipients(record),
+            ms=round(record.milliseconds, 2),
+        )
+
+    def trouble(self, what: str, error: BaseException, **about: object) -> None:
+        """Expected kinds of trouble get a line, a defect gets its traceback too."""
+        if isinstance(error, MailError | AdminError):
+            self.log.warning(what, error=str(error) or type(error).__name__, **about)
+        else:
+            self.log.error(what, error=type(error).__name__, traceback=_where(error), **about)
+
+    def note(self, event: str, **about: object) -> None:
+        """A line of its own."""
+        self.log.info(event, **about)
+
+
+def _recipients(record: MailRecord) -> list[dict[str, Any]]:
+    decisions: tuple[Decision | None, ...] = (
+        record.plan.decisions if record.plan else (None,) * len(record.fates)
+    )
+    pairs = zip(record.transaction.recipients, decisions, record.fates, strict=True)
+    return [
+        _recipient(recipient.address, decision, fate) for recipient, decision, fate in pairs
+    ]
+
+
+def _recipient(address: str, decision: Decision | None, fate: Fate) -> dict[str, Any]:
+    line: dict[str, Any] = {"to": address}
+    if decision:
+        line["action"] = decision.action.value
+        line["because"] = [reason.because.value for reason in decision.reasons]
+    match fate:
+        case Delivered(queue_id=queue_id):
+            line["fate"], line["queue_out"] = "delivered", queue_id
+        case Deferred(status=status, text=text):
+            line["fate"], line["status"], line["text"] = "deferred", str(status), text
+        case Refused(status=status, text=text):
+            line["fate"], line["status"], line["text"] = "refused", str(status), text
+        case Notified(refusal=refusal):
+            line["fate"], line["status"] = "refused, sender notified", str(refusal.status)
+            line["text"] = refusal.text
+    return line
+
+
+def _where(error: BaseException) -> list[str]:
+    """Where it happened, without values: a traceback's source lines can hold no secret."""
+    places = []
+    trace = error.__traceback__
+    while trace:
+        code = trace.tb_frame.f_code
+        places.append(
+            f"{code.co_filename.rpartition('smimefilter/')[2]}:{trace.tb_lineno} {code.co_name}"
+        )
+        trace = trace.tb_next
+    return places
+
+
+def _stamp(
+    _logger: object, method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    stamped: structlog.typing.EventDict = {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "level": method,
+    }
+    stamped.update(event)
+    return stamped
+
+
+def _dumps(event: Any, **_: Any) -> str:
+    return json.dumps(event, default=str, ensure_ascii=False)

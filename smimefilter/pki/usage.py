@@ -1,0 +1,102 @@
+"""What a certificate may be used for, by its own words: key kind, usages, critical extensions.
+
+Each question is answered with reasons; none means fit. Nothing here asks who issued it.
+
+Leaves trust, time and strength of the key to `trust/`.
+RFC 5280 §4.2 (critical extensions, key usage), RFC 8550 §4.4, RFC 8551. Certificates that
+cannot be read raise `UnreadableCertificate`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from smimefilter.base.reasons import Because, Reason
+
+from .certificate import Certificate
+
+ANY_EXTENDED_KEY_USAGE: Final = "2.5.29.37.0"
+EMAIL_PROTECTION: Final = "1.3.6.1.5.5.7.3.4"
+_FOR_MAIL: Final = frozenset({ANY_EXTENDED_KEY_USAGE, EMAIL_PROTECTION})
+
+_RSA_PSS_KEY: Final = "1.2.840.113549.1.1.10"  # a key that says it only signs (RFC 4055)
+_ENCRYPTION_USAGE: Final = {
+    "rsa": "keyEncipherment",
+    "ec": "keyAgreement",
+    "x25519": "keyAgreement",
+    "x448": "keyAgreement",
+}
+_SIGNING_KEYS: Final = frozenset({"rsa", "ec", "ed25519", "ed448", "dsa"})
+_SIGNING_USAGES: Final = frozenset({"digitalSignature", "nonRepudiation"})
+
+PROCESSED: Final = frozenset({
+    "2.5.29.14",  # subjectKeyIdentifier
+    "2.5.29.15",  # keyUsage
+    "2.5.29.17",  # subjectAltName
+    "2.5.29.19",  # basicConstraints
+    "2.5.29.30",  # nameConstraints
+    "2.5.29.31",  # cRLDistributionPoints
+    "2.5.29.32",  # certificatePolicies
+    "2.5.29.33",  # policyMappings
+    "2.5.29.35",  # authorityKeyIdentifier
+    "2.5.29.36",  # policyConstraints
+    "2.5.29.37",  # extKeyUsage
+    "2.5.29.54",  # inhibitAnyPolicy
+    "1.3.6.1.5.5.7.1.1",  # authorityInfoAccess
+})  # fmt: skip
+"""Extensions that this gateway honours, and so may be critical."""
+
+
+def for_encryption(certificate: Certificate) -> tuple[Reason, ...]:
+    """Why nothing may be encrypted to this certificate; empty when it is fit."""
+    kind = certificate.key_algorithm
+    wanted = _ENCRYPTION_USAGE.get(kind)
+    if certificate.parsed.public_key_algorithm_oid.dotted_string == _RSA_PSS_KEY:
+        wanted = None
+    problems = _common(certificate)
+    if wanted is None:
+        problems.append(_reason(Because.KEY_TYPE, certificate, f"{kind} does not encrypt"))
+    elif certificate.key_usage is not None and wanted not in certificate.key_usage:
+        problems.append(_key_usage(certificate, wanted))
+    return tuple(problems)
+
+
+def for_signing(certificate: Certificate) -> tuple[Reason, ...]:
+    """Why a signature of this certificate does not count; empty when it is fit."""
+    kind, usage = certificate.key_algorithm, certificate.key_usage
+    problems = _common(certificate)
+    if kind not in _SIGNING_KEYS:
+        problems.append(_reason(Because.KEY_TYPE, certificate, f"{kind} does not sign"))
+    elif usage is not None and not usage & _SIGNING_USAGES:
+        problems.append(_key_usage(certificate, "digitalSignature or nonRepudiation"))
+    return tuple(problems)
+
+
+def unprocessed_extensions(certificate: Certificate) -> tuple[Reason, ...]:
+    """One reason if it has critical extensions beyond `PROCESSED` (RFC 5280 §4.2)."""
+    unknown = certificate.critical_extensions - PROCESSED
+    if not unknown:
+        return ()
+    return (_reason(Because.UNKNOWN_CRITICAL, certificate, ", ".join(sorted(unknown))),)
+
+
+def not_for_mail(certificate: Certificate) -> tuple[Reason, ...]:
+    """One reason if its extended key usage leaves mail out."""
+    extended = certificate.extended_key_usage
+    if extended is None or extended & _FOR_MAIL:
+        return ()
+    detail = f"it says {', '.join(sorted(extended))}, without emailProtection"
+    return (_reason(Because.EXTENDED_KEY_USAGE, certificate, detail),)
+
+
+def _common(certificate: Certificate) -> list[Reason]:
+    return [*unprocessed_extensions(certificate), *not_for_mail(certificate)]
+
+
+def _key_usage(certificate: Certificate, wanted: str) -> Reason:
+    says = ", ".join(sorted(certificate.key_usage or ())) or "nothing"
+    return _reason(Because.KEY_USAGE, certificate, f"it says {says}; {wanted} is needed")
+
+
+def _reason(because: Because, certificate: Certificate, detail: str) -> Reason:
+    return Reason(because, about=certificate.thumbprint, detail=detail)

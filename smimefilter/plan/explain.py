@@ -1,0 +1,119 @@
+"""A plan in words: for each recipient what happens, and every reason with its source.
+
+One structure (`as_data`) for JSON, pages and tests; `as_lines` writes it for a terminal. Both
+print what the plan carries and decide nothing. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from smimefilter.base.reasons import Reason
+
+from .plan import Copy, Decision, Plan
+from .selection import Candidate, Selection
+
+
+def as_data(plan: Plan) -> dict[str, Any]:
+    """The plan as JSON carries it."""
+    return {
+        "recipients": [_decision(decision) for decision in plan.decisions],
+        "copies": [_copy(copy, plan) for copy in plan.copies],
+        "signing": _selection(plan.signer),
+        "additional": _selection(plan.additional),
+    }
+
+
+def as_lines(plan: Plan) -> Iterable[str]:
+    """The plan as indented lines."""
+    for decision in plan.decisions:
+        yield f"{decision.address}: {decision.action}"
+        if decision.refusal:
+            yield f"    reply: {decision.refusal.status} {decision.refusal.text}"
+        for reason in decision.reasons:
+            yield f"    {_line(reason)}"
+        yield from _candidate_lines("certificate", decision.certificates)
+    yield from _candidate_lines("signing certificate", plan.signer, indent="")
+    yield from _candidate_lines("additional certificate", plan.additional, indent="")
+    for number, copy in enumerate(plan.copies, start=1):
+        to = ", ".join(plan.decisions[position].address for position in copy.recipients)
+        yield f"copy {number} to {to}: {_what(copy)}"
+
+
+def _decision(decision: Decision) -> dict[str, Any]:
+    return {
+        "address": decision.address,
+        "action": decision.action.value,
+        "reply": f"{decision.refusal.status} {decision.refusal.text}"
+        if decision.refusal
+        else None,
+        "reasons": [_reason(reason) for reason in decision.reasons],
+        "certificates": _selection(decision.certificates),
+    }
+
+
+def _copy(copy: Copy, plan: Plan) -> dict[str, Any]:
+    return {
+        "recipients": [plan.decisions[position].address for position in copy.recipients],
+        "signed-by": copy.signing.certificate.thumbprint if copy.signing else None,
+        "sign-format": copy.signing.format.value if copy.signing else None,
+        "encrypted-to": [c.thumbprint for c in copy.encryption.certificates]
+        if copy.encryption
+        else [],
+        "content-cipher": copy.encryption.cipher.value if copy.encryption else None,
+        "subject-cut": [cut.pattern for cut in copy.cuts],
+    }
+
+
+def _selection(selection: Selection | None) -> list[dict[str, Any]]:
+    return [_candidate(c) for c in selection.candidates] if selection else []
+
+
+def _candidate(candidate: Candidate) -> dict[str, Any]:
+    return {
+        "thumbprint": candidate.thumbprint,
+        "subject": candidate.certificate.subject if candidate.certificate else None,
+        "used": candidate.used,
+        "standing": candidate.verdict.standing.value if candidate.verdict else None,
+        "reasons": [_reason(reason) for reason in candidate.reasons],
+    }
+
+
+def _reason(reason: Reason) -> dict[str, str]:
+    return {
+        "because": reason.because.value,
+        "about": reason.about,
+        "source": reason.source,
+        "detail": reason.detail,
+        "text": str(reason),
+    }
+
+
+def _candidate_lines(
+    label: str, selection: Selection | None, indent: str = "    "
+) -> Iterable[str]:
+    for candidate in selection.candidates if selection else ():
+        subject = candidate.certificate.subject if candidate.certificate else "(not in store)"
+        used = "used" if candidate.used else "not used"
+        yield f"{indent}{label} {candidate.thumbprint[:16]}… {subject}: {used}"
+        for reason in candidate.reasons:
+            yield f"{indent}    {_line(reason)}"
+
+
+def _line(reason: Reason) -> str:
+    about = reason.about if len(reason.about) <= 64 else f"{reason.about[:16]}…"
+    return f"{about}: {reason}" if about else str(reason)
+
+
+def _what(copy: Copy) -> str:
+    words = []
+    if copy.signing:
+        words.append(f"signed ({copy.signing.format}, {copy.signing.algorithm})")
+    if copy.encryption:
+        count = len(copy.encryption.certificates)
+        certificates = "1 certificate" if count == 1 else f"{count} certificates"
+        words.append(f"encrypted to {certificates} ({copy.encryption.cipher})")
+    if copy.cuts:
+        words.append("trigger cut from the subject")
+    return ", ".join(words) or "unchanged"

@@ -1,0 +1,93 @@
+"""The plan for one mail: what happens for each recipient, in which copies, and why.
+
+Values only. All refusals stand in the plan before the first copy is relayed. The plan carries
+its reasons; logs, bounces, `explain` and pages only print them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from smimefilter.base.algorithms import ContentCipher, KeyTransport, SignatureAlgorithm
+from smimefilter.base.errors import Status
+from smimefilter.base.reasons import Reason
+from smimefilter.pki.certificate import Certificate
+from smimefilter.policy.preferences import SignFormat
+
+from .selection import Selection
+
+
+class Action(StrEnum):
+    """What happens to a mail for one recipient."""
+
+    UNTOUCHED = "untouched"
+    SIGN = "sign"
+    ENCRYPT = "encrypt"
+    SIGN_ENCRYPT = "sign+encrypt"
+    REFUSE = "refuse"
+    DEFER = "defer"
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """Sign with this certificate's key."""
+
+    certificate: Certificate
+    chain: tuple[Certificate, ...]  # intermediates to send along, nearest first
+    format: SignFormat
+    algorithm: SignatureAlgorithm
+
+
+@dataclass(frozen=True, slots=True)
+class Encryption:
+    """Encrypt to these certificates: the recipients' and the additional ones."""
+
+    certificates: tuple[Certificate, ...]
+    cipher: ContentCipher
+    transport: KeyTransport
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The reply to a recipient that does not get the mail (now)."""
+
+    status: Status
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One recipient's outcome."""
+
+    address: str
+    action: Action
+    reasons: tuple[Reason, ...]
+    certificates: Selection | None = None  # considered for encryption
+    refusal: Refusal | None = None  # with REFUSE and DEFER
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One copy of the mail on its way out. Equal treatment, one copy."""
+
+    recipients: tuple[int, ...]  # positions in the transaction's recipients
+    signing: Signing | None = None
+    encryption: Encryption | None = None
+    cuts: tuple[re.Pattern[str], ...] = ()  # what is removed from the subject
+
+    @property
+    def is_untouched(self) -> bool:
+        """Nothing changes but for the Received line."""
+        return not (self.signing or self.encryption or self.cuts)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything decided for one mail."""
+
+    decisions: tuple[Decision, ...]  # one for each recipient, in order
+    copies: tuple[Copy, ...]
+    signer: Selection | None = None  # considered for signing
+    additional: Selection | None = None  # considered as additional certificates

@@ -1,0 +1,176 @@
+"""Whether a mail is signed, and in whose name.
+
+Nobody gets another's signature by writing another's From: the author of a mail (its one From
+address) has to be its envelope sender, or an address that the envelope sender or the login
+may sign for. Leaves the certificate to `selection.py`. RFC 8551 §3.5, RFC 8550 §3. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from smimefilter.base.address import BadAddress, address_key
+from smimefilter.base.reasons import Because, Reason
+from smimefilter.policy.preferences import (
+    MAY_SIGN_FOR,
+    ON_MISSING_SIGNATURE,
+    SIGN,
+    SIGN_FORMAT,
+    SIGNATURE_ALGORITHM,
+    SIGNING_IDENTITY,
+    SKIP_CALENDAR,
+    SKIP_SIGNED,
+    OnMissingSignature,
+    Sign,
+    SigningIdentity,
+)
+from smimefilter.policy.tree import View
+
+from .facts import Mail
+from .plan import Signing
+from .selection import Selection, for_signing
+from .snapshot import Moment
+from .triggers import Trigger, asks_to_sign
+
+
+@dataclass(frozen=True, slots=True)
+class SignerChoice:
+    """How a sender's mails are to be signed: the wish, and what it can be met with."""
+
+    wish: Sign
+    signing: Signing | None
+    reasons: tuple[Reason, ...]
+    selection: Selection | None = None
+    trigger: Trigger | None = None
+    forbidden: Reason | None = None  # the author is not the sender's to sign for
+    missing: Reason | None = None  # no certificate, and policy does not let it go unsigned
+
+    def for_copy(self, *, encrypted: bool) -> Signing | None:
+        """The signature of a copy, given that it is (not) encrypted."""
+        if self.wish is Sign.ALWAYS or (self.wish is Sign.WHEN_ENCRYPTING and encrypted):
+            return self.signing
+        return None
+
+    def obstacle(self, *, encrypted: bool) -> Reason | None:
+        """Why a copy may not go at all: it has to be signed and cannot be."""
+        if self.wish is Sign.ALWAYS and self.forbidden:
+            return self.forbidden
+        wanted = self.wish is Sign.ALWAYS or (self.wish is Sign.WHEN_ENCRYPTING and encrypted)
+        return self.missing if wanted else None
+
+
+NOT_SIGNED = SignerChoice(Sign.NEVER, None, ())
+_WISHES = {
+    Sign.NEVER: Because.SIGN_NEVER,
+    Sign.WHEN_ENCRYPTING: Because.SIGN_WHEN_ENCRYPTING,
+    Sign.ALWAYS: Because.SIGN_ALWAYS,
+}
+
+
+def choose_signer(
+    moment: Moment, view: View, mail: Mail, sender: str, login: str
+) -> SignerChoice:
+    """The signing of a mail from `sender` (envelope), whose preferences are `view`."""
+    if not sender:
+        return SignerChoice(Sign.NEVER, None, (Reason(Because.NULL_SENDER),))
+    wish, reason, trigger = _wish(view, mail)
+    if wish is Sign.NEVER:
+        return SignerChoice(wish, None, (reason,))
+    skip = _skipped(view, mail)
+    if skip:
+        return SignerChoice(Sign.NEVER, None, (reason, skip))
+    identity, why = _identity(moment, view, mail, sender, login)
+    if identity is None:
+        return SignerChoice(wish, None, (reason, why), trigger=trigger, forbidden=why)
+    selection = for_signing(moment, identity)
+    if not selection.certificates:
+        return _without(view, wish, (reason, why), selection, trigger, identity)
+    chosen = selection.candidates[0]
+    signing = Signing(
+        selection.certificates[0],
+        chosen.verdict.path[1:-1] if chosen.verdict else (),
+        view.get(SIGN_FORMAT).value,
+        view.get(SIGNATURE_ALGORITHM).value,
+    )
+    return SignerChoice(wish, signing, (reason, why), selection, trigger)
+
+
+def _wish(view: View, mail: Mail) -> tuple[Sign, Reason, Trigger | None]:
+    sign = view.get(SIGN)
+    trigger = asks_to_sign(view, mail)
+    if trigger and sign.value is not Sign.NEVER:
+        return Sign.ALWAYS, Reason(Because.SIGN_TRIGGER, trigger.name, trigger.source), trigger
+    return sign.value, Reason(_WISHES[sign.value], "sign", sign.source), None
+
+
+def _skipped(view: View, mail: Mail) -> Reason | None:
+    signed = view.get(SKIP_SIGNED)
+    if signed.value and mail.is_signed:
+        return Reason(Because.ALREADY_SIGNED, "skip-signed", signed.source)
+    calendar = view.get(SKIP_CALENDAR)
+    if calendar.value and mail.is_calendar:
+        return Reason(Because.CALENDAR, "skip-calendar", calendar.source)
+    return None
+
+
+def _identity(
+    moment: Moment, view: View, mail: Mail, sender: str, login: str
+) -> tuple[str | None, Reason]:
+    """The address whose key signs, or None and why not."""
+    rule = view.get(SIGNING_IDENTITY)
+    if rule.value is SigningIdentity.ENVELOPE:
+        return sender, Reason(Because.IDENTITY_ENVELOPE, sender, rule.source)
+    author = mail.author
+    if author is None:
+        return None, Reason(Because.FROM_UNREADABLE, "From", rule.source)
+    if author == address_key(sender):
+        return author, Reason(Because.IDENTITY_FROM, author, rule.source)
+    permit = _permit(moment, view, author, login)
+    if permit:
+        return author, permit
+    if rule.value is SigningIdentity.FROM and _agrees(moment, author):
+        return author, Reason(Because.IDENTITY_FROM, author, rule.source)
+    return None, Reason(Because.FROM_MISMATCH, author, rule.source, detail=sender)
+
+
+def _permit(moment: Moment, view: View, author: str, login: str) -> Reason | None:
+    for holder in (view, _login_view(moment, login)):
+        if holder is None:
+            continue
+        permit = holder.get(MAY_SIGN_FOR)
+        if author in permit.value or f"*@{author.rpartition('@')[2]}" in permit.value:
+            return Reason(Because.MAY_SIGN_FOR, author, permit.source)
+    return None
+
+
+def _login_view(moment: Moment, login: str) -> View | None:
+    try:
+        return moment.view(login) if "@" in login else None
+    except BadAddress:
+        return None
+
+
+def _agrees(moment: Moment, author: str) -> bool:
+    """With `from`, the author's own preferences have to say `from` as well."""
+    return moment.view(author).get(SIGNING_IDENTITY).value is SigningIdentity.FROM
+
+
+def _without(
+    view: View,
+    wish: Sign,
+    reasons: tuple[Reason, ...],
+    selection: Selection,
+    trigger: Trigger | None,
+    identity: str,
+) -> SignerChoice:
+    rule = view.get(ON_MISSING_SIGNATURE)
+    missing = Reason(Because.NO_SIGNING_CERTIFICATE, identity, rule.source)
+    refuse = rule.value is OnMissingSignature.REFUSE
+    return SignerChoice(
+        wish,
+        None,
+        (*reasons, missing),
+        selection,
+        trigger,
+        missing=missing if refuse else None,
+    )

@@ -1,0 +1,33 @@
+"""What the flows tell of their work: one record a mail. `obs/` writes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from smimefilter.base.envelope import Fate, Transaction
+from smimefilter.plan.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class MailRecord:
+    """One mail, from hand-over to reply."""
+
+    transaction: Transaction
+    plan: Plan | None  # None: trouble before there was a plan
+    fates: tuple[Fate, ...]
+    milliseconds: float
+    revision: int = 0
+
+
+class Journal(Protocol):
+    """Where records go."""
+
+    def mail(self, record: MailRecord) -> None:
+        """One mail is done with."""
+
+    def trouble(self, what: str, error: BaseException, **about: object) -> None:
+        """Something of ours failed; the traceback goes to the log and nowhere else."""
+
+    def note(self, event: str, **about: object) -> None:
+        """Something an administrator wants to know of."""

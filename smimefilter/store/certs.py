@@ -1,0 +1,154 @@
+"""Both certificate stores and the wrapped keys: `ports.Certificates`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import sqlalchemy as sa
+
+from smimefilter.pki.certificate import Certificate
+from smimefilter.ports.stores import CertificateEntry, Shelf, StoredPreference, WrappedKey
+
+from .engine import Row, Sessions, Transaction
+from .rows import LISTING, listed
+from .tables import certificates, preferences, private_keys, seconds, state
+
+_AT_ONCE: Final = 1000  # thumbprints asked for in one statement
+
+_REWRAP_KEY: Final = (
+    sa.update(private_keys)
+    .where(private_keys.c.thumbprint == sa.bindparam("of"))
+    .values(blob=sa.bindparam("to"))
+)
+_REWRAP_PREFERENCE: Final = (
+    sa.update(preferences)
+    .where(preferences.c.scope == sa.bindparam("at"))
+    .where(preferences.c.name == sa.bindparam("of"))
+    .values(wrapped=sa.bindparam("to"))
+)
+
+
+class SqlCertificates:
+    """`ports.Certificates` over the tables."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions: Final = sessions
+
+    async def add(
+        self, certificates: Sequence[Certificate], shelf: Shelf, origin: str
+    ) -> list[bool]:
+        """Store those not there yet; per certificate whether it is new. All or nothing."""
+        async with self._sessions.writing() as transaction:
+            return await _add(transaction, certificates, shelf, origin)
+
+    async def add_with_keys(
+        self, certificates: Sequence[Certificate], keys: Sequence[WrappedKey], origin: str
+    ) -> list[bool]:
+        """The same, together with wrapped keys, in one transaction."""
+        async with self._sessions.writing() as transaction:
+            new = await _add(transaction, certificates, Shelf.CERTIFICATES, origin)
+            await _add_keys(transaction, keys)
+            return new
+
+    async def remove(self, thumbprint: str, shelf: Shelf) -> bool:
+        """Take a certificate (and its key) away; whether it was there."""
+        async with self._sessions.writing() as transaction:
+            if shelf is Shelf.CERTIFICATES:
+                this_key = private_keys.c.thumbprint == thumbprint
+                await transaction.write(sa.delete(private_keys).where(this_key))
+            return await transaction.write(
+                sa.delete(certificates)
+                .where(certificates.c.shelf == shelf.value)
+                .where(certificates.c.thumbprint == thumbprint)
+            )
+
+    async def all(self, shelf: Shelf) -> list[CertificateEntry]:
+        """All of a shelf, oldest first; what lists show of them is at hand without parsing."""
+        async with self._sessions.reading() as connection:
+            with_key = set(await connection.scalars(sa.select(private_keys.c.thumbprint)))
+            rows = await connection.execute(LISTING.where(certificates.c.shelf == shelf.value))
+            return [listed(row, with_key) for row in rows]
+
+    async def keys(self) -> list[WrappedKey]:
+        """All wrapped keys."""
+        async with self._sessions.reading() as connection:
+            rows = await connection.execute(sa.select(private_keys))
+            return [WrappedKey(row.thumbprint, row.blob) for row in rows]
+
+    async def rewrap(
+        self,
+        keys: Sequence[WrappedKey],
+        preferences: Sequence[StoredPreference],
+        check: bytes,
+        revision: int,
+    ) -> bool:
+        """Replace everything that is wrapped, unless the store has moved on from `revision`."""
+        async with self._sessions.writing() as transaction:
+            found = await transaction.read(sa.select(state.c.revision))
+            if found.scalar_one() != revision:
+                return False
+            await transaction.write(
+                _REWRAP_KEY, [{"of": key.thumbprint, "to": key.blob} for key in keys]
+            )
+            await transaction.write(
+                _REWRAP_PREFERENCE,
+                [{"at": one.scope, "of": one.name, "to": one.wrapped} for one in preferences],
+            )
+            return await transaction.write(sa.update(state).values(check_value=check))
+
+
+async def _add(
+    transaction: Transaction, found: Sequence[Certificate], shelf: Shelf, origin: str
+) -> list[bool]:
+    stored = sa.select(certificates.c.thumbprint).where(certificates.c.shelf == shelf.value)
+    there = await _present(transaction, stored, [one.thumbprint for one in found])
+    now = seconds(datetime.now(UTC))
+    new: list[bool] = []
+    rows: list[Row] = []
+    for certificate in found:
+        new.append(certificate.thumbprint not in there)
+        if new[-1]:
+            there.add(certificate.thumbprint)
+            rows.append(_row(certificate) | {"shelf": shelf, "origin": origin, "added": now})
+    await transaction.write(sa.insert(certificates), rows)
+    return new
+
+
+async def _add_keys(transaction: Transaction, keys: Sequence[WrappedKey]) -> None:
+    """A key that is there already stays: a certificate has but one."""
+    stored = sa.select(private_keys.c.thumbprint)
+    there = await _present(transaction, stored, [key.thumbprint for key in keys])
+    rows = {key.thumbprint: key.blob for key in keys if key.thumbprint not in there}
+    await transaction.write(
+        sa.insert(private_keys),
+        [{"thumbprint": thumbprint, "blob": blob} for thumbprint, blob in rows.items()],
+    )
+
+
+async def _present(
+    transaction: Transaction, stored: sa.Select[tuple[str]], thumbprints: Sequence[str]
+) -> set[str]:
+    """Those of the thumbprints that the query `stored` finds."""
+    (thumbprint,) = stored.selected_columns
+    there: set[str] = set()
+    for start in range(0, len(thumbprints), _AT_ONCE):
+        some = thumbprints[start : start + _AT_ONCE]
+        there.update((await transaction.read(stored.where(thumbprint.in_(some)))).scalars())
+    return there
+
+
+def _row(certificate: Certificate) -> dict[str, object]:
+    return {
+        "thumbprint": certificate.thumbprint,
+        "sha256": certificate.sha256,
+        "der": certificate.der,
+        "addresses": list(certificate.addresses),
+        "subject": certificate.subject,
+        "issuer": certificate.issuer,
+        "serial": certificate.serial_hex,
+        "not_before": seconds(certificate.not_before),
+        "not_after": seconds(certificate.not_after),
+        "is_ca": certificate.is_ca,
+    }

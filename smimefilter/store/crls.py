@@ -1,0 +1,48 @@
+"""The CRL store: `ports.Crls`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import sqlalchemy as sa
+
+from smimefilter.ports.stores import CrlEntry
+
+from .engine import Sessions
+from .rows import CRLS, crl
+from .tables import crls, seconds
+
+
+class SqlCrls:
+    """`ports.Crls` over the tables."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions: Final = sessions
+
+    async def add(self, found: Sequence[bytes], origin: str) -> list[bool]:
+        """Store those (DER) not there yet; for each whether it is new. All or nothing."""
+        now = seconds(datetime.now(UTC))
+        async with self._sessions.writing() as transaction:
+            there = set((await transaction.read(sa.select(crls.c.sha256))).scalars())
+            new: list[bool] = []
+            for der in found:
+                sha256 = hashlib.sha256(der).hexdigest()
+                new.append(sha256 not in there)
+                if new[-1]:
+                    there.add(sha256)
+                    row = {"sha256": sha256, "der": der, "origin": origin, "added": now}
+                    await transaction.write(sa.insert(crls), [row])
+            return new
+
+    async def remove(self, sha256: str) -> bool:
+        """Whether it was there."""
+        async with self._sessions.writing() as transaction:
+            return await transaction.write(sa.delete(crls).where(crls.c.sha256 == sha256))
+
+    async def all(self) -> list[CrlEntry]:
+        """All CRLs, oldest first."""
+        async with self._sessions.reading() as connection:
+            return [crl(row) for row in await connection.execute(CRLS)]

@@ -1,0 +1,194 @@
+"""The database as a whole: opened once, its stores as attributes.
+
+A SQLite file is made with mode 0600 when the database is set up, never when it is merely
+opened. Whatever keeps a database from being opened is one line for an administrator.
+
+Raises `AdminError` on opening; while running the stores raise `StoreTrouble`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from smimefilter.base.errors import AdminError
+from smimefilter.ports.stores import (
+    Accounts,
+    Certificates,
+    Crls,
+    Preferences,
+    Secrets,
+    States,
+    TrustList,
+)
+
+from .accounts import SqlAccounts
+from .certs import SqlCertificates
+from .crls import SqlCrls
+from .ctl import SqlTrustList
+from .engine import Sessions, connect, is_sqlite
+from .migrate import check, migrate
+from .prefs import SqlPreferences
+from .secrets import SqlSecrets
+from .state import SqlStates
+
+_DRIVERS: Final = {"sqlite+aiosqlite", "postgresql+asyncpg"}
+_SQLITE_MAGIC: Final = b"SQLite format 3\0"
+
+
+class Database:
+    """An asynchronous context manager.
+
+    `url` as SQLAlchemy takes it: `sqlite+aiosqlite:///relative.db`, four slashes for an
+    absolute path, or `postgresql+asyncpg://user:password@host/name`. With `upgrade=True` the
+    database is set up or brought up to date first; otherwise it must be.
+    """
+
+    states: States
+    certificates: Certificates
+    trust_list: TrustList
+    crls: Crls
+    preferences: Preferences
+    accounts: Accounts
+    secrets: Secrets
+
+    def __init__(self, url: str, *, upgrade: bool = False) -> None:
+        self._url: Final = _parsed(url)
+        self._where: Final = _name(self._url)
+        self._upgrade: Final = upgrade
+        self._engine: AsyncEngine
+
+    async def __aenter__(self) -> Self:
+        if is_sqlite(self._url):
+            _look_at_file(self._where, may_create=self._upgrade)
+        self._engine = _engine(self._url)
+        try:
+            await (migrate if self._upgrade else check)(self._engine, self._where)
+        except (SQLAlchemyError, OSError) as error:
+            await self._engine.dispose()
+            raise _cannot_open(error, self._where) from error
+        except BaseException:
+            await self._engine.dispose()
+            raise
+        self._open_stores(Sessions(self._engine))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._engine.dispose()
+
+    def _open_stores(self, sessions: Sessions) -> None:
+        self.states = SqlStates(sessions)
+        self.certificates = SqlCertificates(sessions)
+        self.trust_list = SqlTrustList(sessions)
+        self.crls = SqlCrls(sessions)
+        self.preferences = SqlPreferences(sessions)
+        self.accounts = SqlAccounts(sessions)
+        self.secrets = SqlSecrets(sessions)
+
+
+async def upgrade(url: str) -> None:
+    """Set a database up, or bring it up to date. Raises `AdminError`."""
+    async with Database(url, upgrade=True):
+        pass
+
+
+def _parsed(url: str) -> sa.URL:
+    try:
+        parsed = sa.make_url(url)
+    except ArgumentError:
+        parsed = None
+    if parsed is None or parsed.drivername not in _DRIVERS:
+        raise AdminError(
+            "this is no database that smimefilter works with",
+            where="database",
+            mend="write sqlite+aiosqlite:///FILE or postgresql+asyncpg://USER@HOST/NAME",
+        )
+    if is_sqlite(parsed) and (not parsed.database or parsed.database == ":memory:"):
+        raise AdminError(
+            "a database in memory forgets everything", where="database", mend="name a file"
+        )
+    return parsed
+
+
+def _name(url: sa.URL) -> str:
+    """How the database is called in messages: no password in it."""
+    if is_sqlite(url):
+        return str(url.database)
+    return url.render_as_string(hide_password=True)
+
+
+def _engine(url: sa.URL) -> AsyncEngine:
+    try:
+        return connect(url)
+    except (ImportError, NoSuchModuleError):
+        raise AdminError(
+            "the driver for PostgreSQL is not installed",
+            where="database",
+            mend="run: pip install 'smimefilter[postgres]'",
+        ) from None
+
+
+def _look_at_file(name: str, *, may_create: bool) -> None:
+    """Say what SQLite would not: what is wrong with the file, before it is opened."""
+    path = Path(name)
+    try:
+        if path.is_dir():
+            raise AdminError("a folder, not a database", where=name, mend="name a file")
+        if not path.exists():
+            _create(path, may_create=may_create)
+            return
+        with path.open("r+b") as file:
+            start = file.read(len(_SQLITE_MAGIC))
+    except OSError as error:
+        raise _cannot_open(error, name) from None
+    if start not in {b"", _SQLITE_MAGIC}:
+        raise AdminError(
+            "not a SQLite database, or a damaged one",
+            where=name,
+            mend="name another file, or restore it from a backup",
+        )
+
+
+def _create(path: Path, *, may_create: bool) -> None:
+    """An empty file for its owner alone; SQLite gives its mode to those it puts beside it."""
+    if not path.parent.is_dir():
+        raise AdminError(
+            "the folder of the database does not exist",
+            where=str(path),
+            mend=f"run: mkdir -p {path.parent}",
+        )
+    if not may_create:
+        raise AdminError(
+            "the database does not exist", where=str(path), mend="run: smimefilter init"
+        )
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def _cannot_open(error: BaseException, where: str) -> AdminError:
+    if isinstance(error, PermissionError):
+        return AdminError(
+            "no permission to read and write the database",
+            where=where,
+            mend="make the daemon's user its owner",
+        )
+    said = " ".join(str(getattr(error, "orig", None) or error).split())
+    if "locked" in said:
+        mend = "another program holds it: end that one, then try again"
+    elif "malformed" in said or "not a database" in said:
+        mend = "the file is damaged: restore it from a backup"
+    elif "unable to open" in said or "readonly" in said:
+        mend = "make the daemon's user owner of the file and of its folder"
+    else:
+        mend = "see that the database runs and can be reached"
+    return AdminError(f"the database cannot be opened: {said}", where=where, mend=mend)

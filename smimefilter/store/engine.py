@@ -1,0 +1,144 @@
+"""The connection to the database, and the one way to read from and write to it.
+
+`Sessions.reading` gives one consistent view; `Sessions.writing` is one transaction in which
+writers take turns, and which moves the revision if it changed anything. SQLite runs with WAL,
+so that readers and one writer do not wait for each other, and with `synchronous=FULL`: what
+was committed survives a power cut.
+
+No error of SQLAlchemy or its drivers leaves this room: while running they become
+`StoreTrouble`, on opening `database.py` makes an `AdminError` of them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from smimefilter.ports.stores import StoreTrouble
+
+from . import tables
+
+WRITES: Final = {"smimefilter_writes": True}  # execution option: the transaction will write
+_BUSY_TIMEOUT: Final = 15_000  # milliseconds another writer is waited for
+_TROUBLE: Final = (SQLAlchemyError, OSError, sqlite3.Error)
+
+Row = Mapping[str, Any]
+
+
+def connect(url: sa.URL) -> AsyncEngine:
+    """An engine for a URL; nothing is opened yet. Parameters never show in its errors."""
+    if not is_sqlite(url):
+        return create_async_engine(url, hide_parameters=True, pool_pre_ping=True)
+    engine = create_async_engine(url, hide_parameters=True)
+    sa.event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return engine
+
+
+def is_sqlite(url: sa.URL) -> bool:
+    """Whether the database is a file of ours and not a server."""
+    return url.get_backend_name() == "sqlite"
+
+
+class Transaction:
+    """A transaction that writes; `changed` says whether it has."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection: Final = connection
+        self.changed = False
+
+    async def read(self, statement: sa.Select[Any]) -> sa.CursorResult[Any]:
+        """Run a query inside the transaction."""
+        result: sa.CursorResult[Any] = await self._connection.execute(statement)
+        return result
+
+    async def write(
+        self, statement: sa.Insert | sa.Update | sa.Delete, rows: Sequence[Row] | None = None
+    ) -> bool:
+        """Run a change, for each of `rows` if given; whether it touched anything."""
+        if rows is not None and not rows:
+            return False
+        result = await self._connection.execute(statement, rows)
+        touched = result.rowcount != 0  # -1: many rows at once, not counted
+        self.changed = self.changed or touched
+        return touched
+
+    async def put(self, table: sa.Table, row: Row) -> bool:
+        """Insert a row, or replace the one with its primary key; whether there was none."""
+        this = [column == row[column.name] for column in table.primary_key]
+        if await self.write(sa.update(table).where(*this).values(row)):
+            return False
+        return await self.write(sa.insert(table), [row])
+
+
+class Sessions:
+    """Transactions on an engine."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine: Final = engine
+        sqlite = engine.dialect.name == "sqlite"
+        self._one_view: Final[dict[str, str]] = (
+            {} if sqlite else {"isolation_level": "REPEATABLE READ"}
+        )
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection that sees one state of the database throughout."""
+        try:
+            async with self._engine.connect() as connection:
+                await connection.execution_options(**self._one_view)
+                yield connection
+        except _TROUBLE as error:
+            raise StoreTrouble(_said(error)) from error
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[Transaction]:
+        """A transaction, alone in writing; committed at the end, undone by any exception."""
+        try:
+            async with self._engine.connect() as connection:
+                await connection.execution_options(**WRITES)
+                await connection.execute(_TAKE_TURN)
+                transaction = Transaction(connection)
+                yield transaction
+                if transaction.changed:
+                    await connection.execute(_MOVE_REVISION)
+                    await connection.commit()
+        except _TROUBLE as error:
+            raise StoreTrouble(_said(error)) from error
+
+
+_TAKE_TURN: Final = sa.select(tables.state.c.id).with_for_update()
+_MOVE_REVISION: Final = sa.update(tables.state).values(revision=tables.state.c.revision + 1)
+
+
+def _said(error: BaseException) -> str:
+    """What the driver said, without statement and parameters."""
+    cause = getattr(error, "orig", None) or error
+    return f"the database cannot be used: {' '.join(str(cause).split())}"
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    # the driver's own BEGIN comes too late for reading, and never for changes of tables
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        f"busy_timeout={_BUSY_TIMEOUT}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    writes = connection.get_execution_options().keys() >= WRITES.keys()
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,1 @@
+"""The migrations, named by age: v0001, v0002 …"""

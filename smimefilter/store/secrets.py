@@ -1,0 +1,27 @@
+"""What proves the master key: `ports.Secrets`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sa
+
+from .engine import Sessions
+from .tables import state
+
+
+class SqlSecrets:
+    """`ports.Secrets` over the state row."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions: Final = sessions
+
+    async def check_value(self) -> bytes | None:
+        """A known text wrapped under the master key; None in a new store."""
+        async with self._sessions.reading() as connection:
+            return await connection.scalar(sa.select(state.c.check_value))
+
+    async def set_check_value(self, check: bytes) -> None:
+        """Remember it."""
+        async with self._sessions.writing() as transaction:
+            await transaction.write(sa.update(state).values(check_value=check))

@@ -1,0 +1,58 @@
+"""The whole state at one revision: `ports.States`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from smimefilter.ports.stores import CertificateEntry, StoreState
+
+from .engine import Sessions
+from .rows import CRLS, PREFERENCES, SNAPSHOT, TRUST_LIST, crl, entry, listing, preference
+from .tables import private_keys, state
+
+_AT_ONCE: Final = 2000  # certificates; between such pieces other work gets its turn
+_REVISION: Final = sa.select(state.c.revision)
+_KEYS: Final = sa.select(private_keys.c.thumbprint, private_keys.c.blob)
+
+
+class SqlStates:
+    """`ports.States` over the tables."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions: Final = sessions
+
+    async def revision(self) -> int:
+        """The current revision; one row read."""
+        async with self._sessions.reading() as connection:
+            return await _revision(connection)
+
+    async def load(self) -> StoreState:
+        """Everything at one revision; 100 000 certificates take about a second."""
+        async with self._sessions.reading() as connection:
+            keys = {row.thumbprint: row.blob for row in await connection.execute(_KEYS)}
+            return StoreState(
+                revision=await _revision(connection),
+                certificates=await _certificates(connection, keys),
+                keys=keys,
+                crls=[crl(row) for row in await connection.execute(CRLS)],
+                trust_list=[listing(row) for row in await connection.execute(TRUST_LIST)],
+                preferences=[preference(row) for row in await connection.execute(PREFERENCES)],
+            )
+
+
+async def _revision(connection: AsyncConnection) -> int:
+    return int((await connection.execute(_REVISION)).scalar_one())
+
+
+async def _certificates(
+    connection: AsyncConnection, keys: Mapping[str, bytes]
+) -> list[CertificateEntry]:
+    found: list[CertificateEntry] = []
+    async with connection.stream(SNAPSHOT) as rows:
+        async for piece in rows.partitions(_AT_ONCE):
+            found.extend(entry(row, keys) for row in piece)
+    return found

@@ -1,0 +1,102 @@
+"""The tables, as SQLAlchemy Core sees them; `migrations/` is what makes them.
+
+Times are whole seconds since 1970, UTC: compact, and read without parsing. What a snapshot of
+100 000 certificates needs stands in columns, so that no certificate is parsed to load one.
+The types are those that SQLite and PostgreSQL share.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+import sqlalchemy as sa
+
+SCHEMA: Final = "0001"  # the migration that makes exactly these tables; names sort by age
+
+metadata: Final = sa.MetaData()
+
+_Number = sa.BigInteger().with_variant(
+    sa.Integer(), "sqlite"
+)  # SQLite counts INTEGER keys only
+_THUMBPRINT: Final = 128  # hex digits of SHA-512
+
+state: Final = sa.Table(
+    "state",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),  # one row: 1
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("check_value", sa.LargeBinary),
+)
+
+certificates: Final = sa.Table(
+    "certificates",
+    metadata,
+    sa.Column("number", _Number, primary_key=True),  # in the order of arrival
+    sa.Column("shelf", sa.String(16), nullable=False),
+    sa.Column("thumbprint", sa.String(_THUMBPRINT), nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("der", sa.LargeBinary, nullable=False),
+    sa.Column("addresses", sa.JSON, nullable=False),  # list of keys
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("issuer", sa.Text, nullable=False),
+    sa.Column("serial", sa.Text, nullable=False),  # hex digits
+    sa.Column("not_before", sa.BigInteger, nullable=False),
+    sa.Column("not_after", sa.BigInteger, nullable=False),
+    sa.Column("is_ca", sa.Boolean, nullable=False),
+    sa.Column("origin", sa.Text, nullable=False),
+    sa.Column("added", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("shelf", "thumbprint", name="one_of_each_certificate"),
+)
+
+private_keys: Final = sa.Table(
+    "private_keys",
+    metadata,
+    sa.Column("thumbprint", sa.String(_THUMBPRINT), primary_key=True),
+    sa.Column("blob", sa.LargeBinary, nullable=False),
+)
+
+crls: Final = sa.Table(
+    "crls",
+    metadata,
+    sa.Column("number", _Number, primary_key=True),
+    sa.Column("sha256", sa.String(64), nullable=False, unique=True),
+    sa.Column("der", sa.LargeBinary, nullable=False),
+    sa.Column("origin", sa.Text, nullable=False),
+    sa.Column("added", sa.BigInteger, nullable=False),
+)
+
+trust_list: Final = sa.Table(
+    "trust_list",
+    metadata,
+    sa.Column("thumbprint", sa.String(_THUMBPRINT), primary_key=True),
+    sa.Column("listing", sa.String(16), nullable=False),
+    sa.Column("allow_expired", sa.Boolean, nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+)
+
+preferences: Final = sa.Table(
+    "preferences",
+    metadata,
+    sa.Column("scope", sa.String(512), primary_key=True),
+    sa.Column("name", sa.String(128), primary_key=True),
+    sa.Column("value", sa.JSON, nullable=False),
+    sa.Column("wrapped", sa.LargeBinary),
+)
+
+accounts: Final = sa.Table(
+    "accounts",
+    metadata,
+    sa.Column("login", sa.String(255), primary_key=True),
+    sa.Column("password_hash", sa.Text, nullable=False),
+)
+
+
+def seconds(moment: datetime) -> int:
+    """A time as the tables hold it."""
+    return int(moment.timestamp())
+
+
+def moment(since_1970: int) -> datetime:
+    """A time of the tables."""
+    return datetime.fromtimestamp(since_1970, UTC)

@@ -1,0 +1,202 @@
+"""The verdict on a certificate: what it is worth for a purpose, at a time, and why.
+
+In this order: the trust list's black entries (its own, then those above it), whether it is fit
+for the purpose, the trust list's white entry, its validity in time, the paths to a root, and
+revocation. Of several paths the best one speaks; what was wrong with the others is told with
+the way they took. The order and the trust list's reach: `docs/decisions/0004-trust-list.md`.
+
+Fails closed: a certificate that cannot be read gets a verdict saying so. Never raises for a
+certificate, whatever its bytes. Pure: everything known is in `Knowledge`, time is an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import IntEnum
+from typing import Final
+
+from smimefilter.base.reasons import Because, Reason
+from smimefilter.pki.certificate import Certificate, UnreadableCertificate
+from smimefilter.pki.usage import for_encryption, for_signing
+
+from .ctl import TrustListEntry
+from .knowledge import Knowledge as Knowledge  # noqa: PLC0414 - spelt so to be a re-export
+from .link import Link
+from .path import path_problems, time_problems
+from .revocation import check_way
+from .search import Found, Way, search
+from .span import Span
+from .strength import weak_key
+from .verdict import Purpose, Standing, TrustRules, Verdict
+
+_OUT_OF_TIME: Final = {
+    Because.EXPIRED: Standing.EXPIRED,
+    Because.NOT_YET_VALID: Standing.NOT_YET_VALID,
+}
+
+
+def judge(
+    certificate: Certificate,
+    purpose: Purpose,
+    at: datetime,
+    rules: TrustRules,
+    knowledge: Knowledge,
+) -> Verdict:
+    """The verdict on `certificate`. `at` is an aware time, UTC."""
+    span = Span(at)
+    try:
+        judgement = _Judgement(knowledge.link(certificate), purpose, rules, knowledge, span)
+        outcome = judgement.outcome()
+    except UnreadableCertificate as error:
+        unreadable = Reason(Because.UNREADABLE, certificate.thumbprint, detail=str(error))
+        outcome = _Outcome(Standing.UNTRUSTED, (unreadable,))
+    path = tuple(link.certificate for link in outcome.way)
+    return Verdict(outcome.standing, purpose, outcome.reasons, path, span.start, span.end)
+
+
+class _Reach(IntEnum):
+    """How far a path came; of several that fail, the one that came farthest is the best."""
+
+    INVALID = 0
+    REVOKED = 1
+    NO_CRL = 2
+    VALID = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    standing: Standing
+    reasons: tuple[Reason, ...]
+    way: Way = ()
+    reach: _Reach = _Reach.INVALID
+
+    def as_other(self) -> tuple[Reason, ...]:
+        """Its reasons, told beside those of a better path."""
+        names = " < ".join(link.certificate.subject for link in self.way[1:])
+        return tuple(replace(reason, source=f"by way of {names}") for reason in self.reasons)
+
+
+class _Judgement:
+    def __init__(
+        self,
+        leaf: Link,
+        purpose: Purpose,
+        rules: TrustRules,
+        knowledge: Knowledge,
+        span: Span,
+    ) -> None:
+        self._leaf = leaf
+        self._purpose = purpose
+        self._rules = rules
+        self._knowledge = knowledge
+        self._span = span
+
+    def outcome(self) -> _Outcome:
+        knowledge, leaf = self._knowledge, self._leaf
+        if knowledge.is_struck(leaf):
+            return _Outcome(Standing.BLACK_LISTED, (self._reason(Because.BLACK_LISTED),))
+        found = search(leaf, knowledge)
+        if found.struck and not found.to_roots:
+            return self._struck(found)
+        if unsuitable := self._unsuitable():
+            return _Outcome(Standing.UNSUITABLE, unsuitable)
+        if entry := knowledge.trust_list.white(leaf.certificate):
+            return self._white_listed(entry)
+        if out_of_time := self._out_of_time():
+            return out_of_time
+        return self._best_of(found)
+
+    def _unsuitable(self) -> tuple[Reason, ...]:
+        problems: tuple[Reason, ...] = ()
+        match self._purpose:
+            case Purpose.ENCRYPT:
+                problems = for_encryption(self._leaf.certificate)
+            case Purpose.SIGN:
+                problems = for_signing(self._leaf.certificate)
+            case Purpose.ANY:
+                pass
+        if detail := weak_key(self._leaf.certificate, self._rules):
+            problems += (self._reason(Because.WEAK_KEY, detail),)
+        return problems
+
+    def _white_listed(self, entry: TrustListEntry) -> _Outcome:
+        for because, detail in time_problems(self._leaf, self._span):
+            if because is Because.EXPIRED:
+                if entry.allow_expired:
+                    continue
+                because = Because.WHITE_LISTED_EXPIRED  # noqa: PLW2901 - says it better
+            standing = _OUT_OF_TIME.get(because, Standing.EXPIRED)
+            return _Outcome(standing, (self._reason(because, detail),))
+        return _Outcome(
+            Standing.WHITE_LISTED,
+            (self._reason(Because.WHITE_LISTED, entry.note),),
+            (self._leaf,),
+        )
+
+    def _out_of_time(self) -> _Outcome | None:
+        for because, detail in time_problems(self._leaf, self._span):
+            return _Outcome(_OUT_OF_TIME[because], (self._reason(because, detail),))
+        return None
+
+    def _best_of(self, found: Found) -> _Outcome:
+        failed: list[_Outcome] = []
+        for way in found.to_roots:
+            outcome = self._along(way)
+            if outcome.reach is _Reach.VALID:
+                return _with_others(outcome, failed)
+            failed.append(outcome)
+        if found.struck:
+            return _with_others(self._struck(found), failed)
+        if not failed:
+            return self._no_path(found)
+        best = max(failed, key=lambda outcome: outcome.reach)
+        if not found.complete:
+            limit = (self._reason(Because.PATH_LIMIT),)
+            best = replace(best, reasons=best.reasons + limit)
+        return _with_others(best, [other for other in failed if other.way is not best.way])
+
+    def _along(self, way: Way) -> _Outcome:
+        problems = path_problems(way, self._purpose, self._rules, self._span)
+        if problems:
+            return _Outcome(Standing.UNTRUSTED, problems, way)
+        checked = check_way(way, self._knowledge, self._rules, self._span)
+        if checked.revoked:
+            return _Outcome(Standing.REVOKED, checked.revoked, way, _Reach.REVOKED)
+        if checked.unknown and self._rules.require_crl:
+            reasons = (self._reason(Because.NO_CRL_REQUIRED), *checked.unknown)
+            return _Outcome(Standing.UNTRUSTED, reasons, way, _Reach.NO_CRL)
+        root = way[-1].certificate.subject
+        reasons = (self._reason(Because.VALID_PATH, f"up to {root}"),)
+        reasons += checked.cleared + checked.unknown
+        return _Outcome(Standing.VALID, reasons, way, _Reach.VALID)
+
+    def _struck(self, found: Found) -> _Outcome:
+        way = found.struck[0]
+        top = way[-1].certificate
+        reason = Reason(Because.ISSUER_BLACK_LISTED, top.thumbprint, detail=top.subject)
+        return _Outcome(Standing.BLACK_LISTED, (reason,), way)
+
+    def _no_path(self, found: Found) -> _Outcome:
+        if not found.complete:
+            return _Outcome(Standing.UNTRUSTED, (self._reason(Because.PATH_LIMIT),))
+        details = dict.fromkeys(self._missing(way) for way in reversed(found.dead_ends))
+        reasons = tuple(self._reason(Because.NO_PATH, detail) for detail in details)
+        return _Outcome(Standing.UNTRUSTED, reasons or (self._reason(Because.NO_PATH),))
+
+    def _missing(self, way: Way) -> str:
+        top = way[-1].certificate
+        if way[-1].is_self_issued:
+            return f"{top.subject} is not among the roots"
+        if self._knowledge.named(way[-1].issuer_name):
+            return f"{top.subject} is not signed by the key of any {top.issuer} at hand"
+        return f"{top.issuer} is not at hand"
+
+    def _reason(self, because: Because, detail: str = "") -> Reason:
+        return Reason(because, about=self._leaf.certificate.thumbprint, detail=detail)
+
+
+def _with_others(best: _Outcome, others: Iterable[_Outcome]) -> _Outcome:
+    told = tuple(reason for other in others for reason in other.as_other())
+    return replace(best, reasons=best.reasons + told)

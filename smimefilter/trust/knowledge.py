@@ -1,0 +1,132 @@
+"""All that verdicts rest on, at one moment: roots, CA certificates, CRLs, the trust list.
+
+A snapshot that never changes. Indexes are made on first use; signatures that were checked once
+are remembered here, and go with it. Certificates are taken as they are stored: which of them
+are CAs is seen from their bytes, so that 100 000 end-user certificates cost no parsing.
+
+Leaves searching paths to `search.py`, judging to `engine.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Final
+
+from smimefilter.pki.certificate import Certificate, UnreadableCertificate
+from smimefilter.pki.crl import Crl
+from smimefilter.pki.tlv import BadDer
+
+from .ctl import TrustList
+from .link import Link
+from .names import NameKey, name_key
+from .outline import may_be_ca, subject_of
+from .signature import scheme_of, verifies
+
+NO_TRUST_LIST: Final = TrustList()
+
+
+class Knowledge:
+    """One state of what is known."""
+
+    def __init__(
+        self,
+        *,
+        roots: Iterable[Certificate] = (),
+        authorities: Iterable[Certificate] = (),
+        crls: Iterable[Crl] = (),
+        trust_list: TrustList = NO_TRUST_LIST,
+        revision: int = 0,
+    ) -> None:
+        """`authorities`: CA certificates that are not roots; others among them do no harm."""
+        self.revision: Final = revision
+        self.trust_list: Final = trust_list
+        self._roots: Final = {root: Link(root) for root in roots}
+        self._authorities: Final = tuple(authorities)
+        self._crls: Final = tuple(crls)
+        self._signed: Final[dict[tuple[Crl, bytes], bool]] = {}
+
+    # certificates
+
+    def link(self, certificate: Certificate) -> Link:
+        """The link of a certificate: the known one, or a fresh one."""
+        return self._roots.get(certificate) or self._links.get(certificate) or Link(certificate)
+
+    def is_root(self, link: Link) -> bool:
+        """Whether paths may end here."""
+        return link.certificate in self._roots
+
+    def named(self, name: NameKey) -> Sequence[Link]:
+        """Roots, then other CA certificates, with this subject."""
+        return self._by_name.get(name, ())
+
+    def is_struck(self, link: Link) -> bool:
+        """Black-listed itself, or a CA with the key of a CA that is."""
+        if not self.trust_list.has_black:
+            return False
+        if self.trust_list.black(link.certificate):
+            return True
+        return bool(self._struck_keys) and link.key in self._struck_keys and _is_ca(link)
+
+    @cached_property
+    def _links(self) -> dict[Certificate, Link]:
+        return {
+            certificate: Link(certificate)
+            for certificate in self._authorities
+            if may_be_ca(certificate.der) and certificate not in self._roots
+        }
+
+    @cached_property
+    def _by_name(self) -> dict[NameKey, list[Link]]:
+        found: dict[NameKey, list[Link]] = {}
+        for link in (*self._roots.values(), *self._links.values()):
+            try:
+                found.setdefault(name_key(subject_of(link.certificate.der)), []).append(link)
+            except BadDer:
+                continue  # nobody's issuer, then
+        return found
+
+    @cached_property
+    def _struck_keys(self) -> frozenset[bytes]:
+        keys = set()
+        for link in (*self._roots.values(), *self._links.values()):
+            if self.trust_list.black(link.certificate) and _is_ca(link):
+                keys.add(link.key)
+        return frozenset(keys)
+
+    # CRLs
+
+    def crls_named(self, name: NameKey) -> Sequence[Crl]:
+        """CRLs of an issuer of this name, the newest first."""
+        return self._crls_by_name.get(name, ())
+
+    def is_signed(self, crl: Crl, issuer: Link) -> bool:
+        """Whether the key of `issuer` signed a CRL; checked once, remembered.
+
+        Raises `UnreadableCertificate` when that key cannot be read.
+        """
+        known = self._signed.get((crl, issuer.key))
+        if known is None:
+            scheme = scheme_of(crl.signature_algorithm)
+            known = scheme is not None and verifies(
+                issuer.certificate.public_key, scheme, crl.signature, crl.signed
+            )
+            self._signed[crl, issuer.key] = known
+        return known
+
+    @cached_property
+    def _crls_by_name(self) -> dict[NameKey, list[Crl]]:
+        found: dict[NameKey, list[Crl]] = {}
+        newest_first = sorted(
+            self._crls, key=lambda crl: (crl.this_update, crl.number or 0), reverse=True
+        )
+        for crl in newest_first:
+            found.setdefault(name_key(crl.issuer_der), []).append(crl)
+        return found
+
+
+def _is_ca(link: Link) -> bool:
+    try:
+        return link.certificate.is_ca
+    except UnreadableCertificate:
+        return False

@@ -1,0 +1,88 @@
+"""Load and sink for measuring: Postfix's smtp-source and smtp-sink, and the filter beside them.
+
+The filter has one core for itself, load and sink share the other. Rates are mails a second
+over the wall clock of a whole run.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+FILTER_CORE, LOAD_CORE = "0", "1"
+SESSIONS = 8
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def tool(name: str) -> str:
+    found = shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin")
+    if not found:
+        raise SystemExit(f"{name} is missing: apt-get install postfix")
+    return found
+
+
+@contextmanager
+def sink() -> Iterator[int]:
+    """smtp-sink on a port of its own, discarding everything."""
+    port = free_port()
+    command = ["taskset", "-c", LOAD_CORE, tool("smtp-sink"), "-u", "nobody", "-R", "/tmp"]
+    process = subprocess.Popen([*command, f"127.0.0.1:{port}", "1024"])
+    try:
+        _wait_for(port)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def mail_file(folder: Path, size: int, sender: str, recipient: str) -> Path:
+    """A plain text mail of `size` bytes of body."""
+    line = "The quick brown fox jumps over the lazy dog, and on it goes for a line."
+    body = "\n".join([line] * (size // (len(line) + 1) + 1))[:size]
+    file = folder / f"mail-{size}"
+    file.write_text(
+        f"From: Alice <{sender}>\nTo: {recipient}\nSubject: a mail of {size} bytes\n"
+        f"Message-ID: <bench-{size}@{sender.partition('@')[2]}>\n"
+        "Date: Mon, 01 Jun 2026 12:00:00 +0000\nMIME-Version: 1.0\n"
+        f"Content-Type: text/plain; charset=us-ascii\n\n{body}\n"
+    )
+    return file
+
+
+def rate(port: int, file: Path, sender: str, recipient: str, count: int) -> float:
+    """Mails a second that get through to the other side."""
+    command = ["taskset", "-c", LOAD_CORE, tool("smtp-source"), "-s", str(SESSIONS)]
+    command += ["-m", str(count), "-f", sender, "-t", recipient, "-F", str(file)]
+    start = time.perf_counter()
+    subprocess.run([*command, f"127.0.0.1:{port}"], check=True, timeout=600)
+    return count / (time.perf_counter() - start)
+
+
+def memory(pid: int) -> dict[str, int]:
+    """Resident memory of a process now and at its peak, bytes."""
+    found = {}
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name in {"VmRSS", "VmHWM"}:
+            found[name] = int(value.split()[0]) * 1024
+    return found
+
+
+def _wait_for(port: int) -> None:
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise SystemExit(f"nothing listens on port {port}")

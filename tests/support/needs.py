@@ -1,0 +1,43 @@
+"""What a test needs of the system, and what happens where it is not there.
+
+A missing program is a failure. With SMIMEFILTER_MISSING_OK=1 in the environment the test is
+skipped with the reason instead; `make test` sets that, except in CI.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Final, NoReturn
+
+import pytest
+
+PACKAGES: Final = {  # Debian package by program, where the names differ
+    "gpg": "gnupg",
+    "gpg-agent": "gpg-agent",
+    "certutil": "libnss3-tools",
+    "cmsutil": "libnss3-tools",
+    "pk12util": "libnss3-tools",
+    "smtp-source": "postfix",
+    "smtp-sink": "postfix",
+    "systemd-analyze": "systemd",
+}
+_PATH: Final = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+
+
+def need(program: str) -> Path:
+    """Where `program` is; without it the test fails, or is skipped where that is allowed."""
+    found = shutil.which(program, path=_PATH)
+    if found is None:
+        package = PACKAGES.get(program, program)
+        _missing(f"the program {program} is missing (Debian package {package})")
+    if program == "postfix" and os.geteuid() != 0:
+        _missing("only root can start Postfix")
+    return Path(found)
+
+
+def _missing(what: str) -> NoReturn:
+    if os.environ.get("SMIMEFILTER_MISSING_OK") == "1":
+        pytest.skip(what)
+    pytest.fail(f"{what}; `make test` installs what it may", pytrace=False)

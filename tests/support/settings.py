@@ -1,0 +1,95 @@
+"""Hypothesis strategies for preferences, settings and scopes as policy files may have them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from hypothesis import strategies as st
+
+from smimefilter.base.algorithms import ContentCipher, KeyTransport, SignatureAlgorithm
+from smimefilter.policy import preferences as p
+from smimefilter.policy.preferences import ALL, Preference
+from smimefilter.policy.scopes import level_of
+from smimefilter.policy.tree import Setting
+
+THUMBPRINT = "4f" * 64
+
+THUMBPRINTS = st.integers(0, 2**512 - 1).map(lambda number: f"{number:0128x}")
+PATTERNS = st.sampled_from([r"\[secure\]", r"^x\s*+y", "(a|b)c", "[a-z]{2,3}:", "ü.*z", " x "])
+SWITCHES = st.sampled_from(["yes", "no", True, False, "On", "false"])
+
+_WORDS: dict[str, type[StrEnum]] = {
+    "locality": p.Locality,
+    "encrypt": p.Encrypt,
+    "on-missing-certificate": p.OnMissing,
+    "content-cipher": ContentCipher,
+    "key-transport": KeyTransport,
+    "sign": p.Sign,
+    "signing-identity": p.SigningIdentity,
+    "on-missing-signature": p.OnMissingSignature,
+    "sign-format": p.SignFormat,
+    "signature-algorithm": SignatureAlgorithm,
+    "protect-headers": p.ProtectHeaders,
+}
+_OTHERS: dict[str, st.SearchStrategy[Any]] = {
+    "encrypt-trigger-subject": PATTERNS,
+    "sign-trigger-subject": PATTERNS,
+    "encrypt-trigger-header": st.just("X-Encrypt") | PATTERNS.map(lambda x: f"X-Encrypt: {x}"),
+    "sign-trigger-header": st.just("X-Sign") | PATTERNS.map(lambda x: f"X-Sign: {x}"),
+    "encrypt-trigger-sensitivity": st.lists(st.sampled_from([str(s) for s in p.Sensitivity])),
+    "max-smime-size": st.integers(1, 10**12)
+    | st.builds(
+        lambda size, unit: f"{size}{unit}", st.integers(1, 999), st.sampled_from("KMG")
+    ),
+    "max-crl-age": st.builds(
+        lambda count, unit: f"{count}{unit}", st.integers(1, 9999), st.sampled_from("wdhms")
+    ),
+    "minimum-rsa-bits": st.integers(1024, 16384),
+    "may-sign-for": st.lists(st.sampled_from(["a@x.test", "*@x.test", "Ü@bücher.example"])),
+    "encryption-certificates": st.lists(THUMBPRINTS, max_size=3),
+    "additional-certificates": st.lists(THUMBPRINTS, max_size=3),
+    "signing-certificate": THUMBPRINTS,
+    "pkcs12-password": st.text(min_size=1),
+}
+
+
+def raw_values(preference: Preference[Any]) -> st.SearchStrategy[Any]:
+    """Values that the preference takes, as people write them."""
+    if preference.name in _WORDS:
+        return st.sampled_from([str(word) for word in _WORDS[preference.name]])
+    return _OTHERS.get(preference.name, SWITCHES)
+
+
+DOMAINS = ("example.com", "sub.example.com", "a.b.example.com", "other.test", "localhost",
+           "[192.0.2.1]")  # fmt: skip
+SCOPES = (
+    "global", "*.com", "*.example.com", "*.sub.example.com", *DOMAINS,
+    *(f"{name}@{domain}" for name in ("alice", "bob") for domain in DOMAINS),
+)  # fmt: skip
+
+
+@st.composite
+def settings_at(
+    draw: st.DrawFn, scope: str, source: str, *, secrets: bool = False
+) -> dict[str, Setting]:
+    """A few preferences set (or reset) at a scope."""
+    fit = [
+        found
+        for found in ALL.values()
+        if level_of(scope) in found.levels and (secrets or not found.secret)
+    ]
+    chosen = draw(st.lists(st.sampled_from(fit), max_size=5, unique=True))
+    return {
+        found.name: Setting(
+            found.parse_setting(draw(st.sampled_from([None]) | raw_values(found))), source
+        )
+        for found in chosen
+    }
+
+
+@st.composite
+def scopes(draw: st.DrawFn, source: str = "file") -> dict[str, dict[str, Setting]]:
+    """Scopes with something set at each."""
+    chosen = draw(st.lists(st.sampled_from(SCOPES), max_size=6, unique=True))
+    return {scope: draw(settings_at(scope, f"{source}:{scope}")) for scope in chosen}

@@ -1,0 +1,83 @@
+"""Verdicts kept: as long as they hold, no longer, and not too many."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from smimefilter.trust import cache as cache_module
+from smimefilter.trust.cache import Trust, VerdictCache
+from smimefilter.trust.verdict import Purpose, Standing, TrustRules
+from tests.support.pki import NOW, root
+from tests.support.trust import STRICT, knowing, verdict
+
+ROOT = root()
+SUB = ROOT.issue("Sub CA", ca=True)
+ALICE = SUB.issue("Alice", mail="alice@example.com")
+KNOWN = knowing([ROOT], [SUB], [ROOT.crl(), SUB.crl()])
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def judged(monkeypatch):
+    """How often a verdict was made anew."""
+    times = []
+    judge = cache_module.judge
+
+    def counting(*arguments):
+        times.append(arguments)
+        return judge(*arguments)
+
+    monkeypatch.setattr(cache_module, "judge", counting)
+    return times
+
+
+def ask(trust, *, purpose=Purpose.ENCRYPT, at=NOW, rules=STRICT, one=ALICE):
+    return trust.verdict(one.certificate, purpose, at, rules)
+
+
+def test_asked_twice_judged_once(judged):
+    trust = Trust(KNOWN)
+    first = ask(trust)
+    assert ask(trust, at=NOW + DAY) is first
+    assert first == verdict(ALICE, KNOWN)
+    assert len(judged) == 1
+
+
+def test_another_purpose_or_other_rules_are_judged_apart(judged):
+    trust = Trust(KNOWN)
+    asked = [
+        ask(trust),
+        ask(trust, purpose=Purpose.SIGN),
+        ask(trust, rules=TrustRules(require_crl=True)),
+        ask(trust, rules=TrustRules(max_crl_age=timedelta(minutes=5))),
+    ]
+    assert len(judged) == len(asked)
+    assert len({id(one) for one in asked}) == len(asked)
+
+
+def test_not_kept_past_its_time(judged):
+    trust = Trust(KNOWN)
+    required = TrustRules(require_crl=True)
+    assert ask(trust, rules=required).usable
+    assert not ask(trust, rules=required, at=NOW + 8 * DAY).usable  # the CRL is stale by then
+    assert ask(trust, rules=required).usable  # and looking back again
+    end = ALICE.certificate.not_after + timedelta(microseconds=1)
+    assert ask(trust, at=end).standing is Standing.EXPIRED
+
+
+def test_bounded_and_keeps_what_is_asked_for(judged):
+    many = [SUB.issue(f"U{n}", mail=f"u{n}@example.com", key=ALICE.key) for n in range(20)]
+    cache = VerdictCache(size=8)
+    trust = Trust(KNOWN, cache)
+    for one in many:
+        ask(trust, one=one)
+        ask(trust)
+        assert len(cache) <= 8
+    assert len(judged) == len(many) + 1
+
+
+def test_new_knowledge_new_verdicts():
+    assert ask(Trust(KNOWN)).usable
+    assert not ask(Trust(knowing([ROOT], [SUB], [SUB.crl([ALICE])]))).usable

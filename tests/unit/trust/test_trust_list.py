@@ -1,0 +1,128 @@
+"""The trust list (C8): how far black reaches, and that white does not."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from smimefilter.base.reasons import Because
+from smimefilter.trust.ctl import Listing, TrustList, TrustListEntry
+from smimefilter.trust.knowledge import Knowledge
+from smimefilter.trust.verdict import Purpose, Standing
+from tests.support.pki import NOW, root
+from tests.support.trust import codes, knowing, verdict
+
+ROOT, OTHER_ROOT = root(), root("Other Root")
+SUB = ROOT.issue("Sub CA", ca=True)
+DEEP = SUB.issue("Deep CA", ca=True)
+ALICE = DEEP.issue("Alice", mail="alice@example.com")
+CROSS = OTHER_ROOT.issue("Sub CA", ca=True, key=SUB.key)  # the same CA, another certificate
+KNOWN = {"roots": [ROOT], "authorities": [SUB, DEEP]}
+BOTH = {"roots": [ROOT, OTHER_ROOT], "authorities": [SUB, CROSS, DEEP]}
+
+
+@pytest.mark.parametrize("black", [DEEP, SUB, ROOT])
+def test_black_goes_down_to_everything_below(black):
+    found = verdict(ALICE, knowing(**KNOWN, black=[black]))
+    assert found.standing is Standing.BLACK_LISTED
+    assert codes(found) == [Because.ISSUER_BLACK_LISTED]
+    assert found.reasons[0].about == black.thumbprint
+
+
+@pytest.mark.parametrize("roots", [[], [ROOT]])
+def test_black_goes_down_without_a_root_too(roots):
+    known = knowing(roots, [DEEP], black=[DEEP])
+    assert verdict(ALICE, known).standing is Standing.BLACK_LISTED
+
+
+def test_another_certificate_of_a_black_listed_ca_is_struck_too():
+    known = knowing(**BOTH, black=[SUB])
+    found = verdict(ALICE, known)
+    assert (found.standing, codes(found)) == (
+        Standing.BLACK_LISTED,
+        [Because.ISSUER_BLACK_LISTED],
+    )
+    assert verdict(CROSS, known, purpose=Purpose.ANY).standing is Standing.BLACK_LISTED
+
+
+def test_a_ca_renamed_with_its_key_is_struck_too():
+    renamed = OTHER_ROOT.issue("Quite Another", ca=True, key=SUB.key)
+    below = renamed.issue("Eve", mail="eve@example.com")
+    known = knowing([OTHER_ROOT], [renamed, SUB], black=[SUB])
+    assert verdict(below, known).standing is Standing.BLACK_LISTED
+
+
+def test_a_black_listed_ca_strikes_nobody_by_cross_certifying_it():
+    known = knowing(**BOTH, black=[OTHER_ROOT])
+    found = verdict(ALICE, known)
+    assert found.standing is Standing.VALID
+    assert found.path[-1] == ROOT.certificate
+
+
+def test_a_clean_path_counts_only_if_it_is_valid():
+    known = knowing(**BOTH, black=[OTHER_ROOT], crls=[ROOT.crl([SUB])])
+    found = verdict(ALICE, known)
+    assert found.standing is Standing.BLACK_LISTED
+    assert Because.REVOKED in [reason.because for reason in found.reasons if reason.source]
+
+
+def test_an_end_entity_entry_is_for_that_certificate_alone():
+    renewed = DEEP.issue("Alice", mail="alice@example.com", key=ALICE.key)
+    known = knowing(**KNOWN, black=[ALICE])
+    assert verdict(ALICE, known).standing is Standing.BLACK_LISTED
+    assert verdict(renewed, known).usable
+
+
+def test_an_unknown_black_listed_certificate_disturbs_nobody():
+    assert verdict(ALICE, knowing(**KNOWN, black=[root("Nobody Knows")])).usable
+
+
+def test_white_needs_no_path_no_crl_and_no_valid_issuer():
+    lost = root("Lost").issue("Bob", mail="bob@example.com")
+    assert verdict(lost, knowing(white=[lost])).standing is Standing.WHITE_LISTED
+    revoked = knowing(**KNOWN, white=[ALICE], crls=[DEEP.crl([ALICE])])
+    assert verdict(ALICE, revoked).standing is Standing.WHITE_LISTED
+
+
+def test_white_is_not_inherited():
+    known = knowing(authorities=[SUB, DEEP], white=[SUB, DEEP])
+    found = verdict(ALICE, known)
+    assert (found.standing, codes(found)) == (Standing.UNTRUSTED, [Because.NO_PATH])
+
+
+def test_white_does_not_make_fit():
+    signer = SUB.issue("S", mail="s@example.com", key_usage=frozenset({"digitalSignature"}))
+    short = SUB.issue("Short", mail="short@example.com", key="rsa1024")
+    for one, because in ((signer, Because.KEY_USAGE), (short, Because.WEAK_KEY)):
+        found = verdict(one, knowing(white=[one]))
+        assert (found.standing, codes(found)) == (Standing.UNSUITABLE, [because])
+
+
+@pytest.mark.parametrize(
+    ("allow_expired", "standing", "because"),
+    [
+        (False, Standing.EXPIRED, Because.WHITE_LISTED_EXPIRED),
+        (True, Standing.WHITE_LISTED, Because.WHITE_LISTED),
+    ],
+)
+def test_white_and_expired(allow_expired, standing, because):
+    old = SUB.issue("Old", mail="old@example.com", not_after=NOW - timedelta(days=1))
+    found = verdict(old, knowing(white=[old], allow_expired=allow_expired))
+    assert (found.standing, codes(found)) == (standing, [because])
+
+
+def test_allow_expired_does_not_mean_allow_early():
+    young = SUB.issue("Young", mail="young@example.com", not_before=NOW + timedelta(days=1))
+    found = verdict(young, knowing(white=[young], allow_expired=True))
+    assert found.standing is Standing.NOT_YET_VALID
+
+
+def test_black_beats_white():
+    for black in (ALICE, DEEP, ROOT):
+        known = knowing(**KNOWN, white=[ALICE], black=[black])
+        assert verdict(ALICE, known).standing is Standing.BLACK_LISTED
+    entries = [TrustListEntry(ALICE.thumbprint, listing) for listing in Listing]
+    for order in (entries, entries[::-1]):
+        known = Knowledge(roots=[ROOT.certificate], trust_list=TrustList(order))
+        assert verdict(ALICE, known).standing is Standing.BLACK_LISTED
