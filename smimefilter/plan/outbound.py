@@ -316,8 +316,9 @@ def _copies(
     groups: dict[object, list[int]] = {}
     for position, (decision, treatment) in enumerate(zip(decisions, treatments, strict=True)):
         if decision.refusal is None:
-            apart = treatment.encrypted and not _is_visible(sender.mail, decision.address)
-            key = (treatment, position) if apart and len(decisions) > 1 else treatment
+            shared = treatment.encrypted and len(decisions) > 1
+            apart = shared and not _is_visible(sender.mail, decision.address)
+            key = (treatment, position) if apart else treatment
             groups.setdefault(key, []).append(position)
     return tuple(
         _copy(sender, treatments[positions[0]], positions, decisions)

@@ -11,8 +11,11 @@ RFC 8550 §3 (addresses in certificates). Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import wraps
+from typing import Final
 
 from smimefilter.base.address import address_key
 from smimefilter.base.reasons import Because, Reason
@@ -27,6 +30,8 @@ from smimefilter.policy.tree import Resolved, View
 from smimefilter.trust.verdict import Purpose, Verdict
 
 from .snapshot import Moment
+
+_EVER: Final = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,26 @@ class Selection:
         return tuple(c for c in self.candidates if not c.used)
 
 
+def _remembered(find: Callable[[Moment, str], Selection]) -> Callable[[Moment, str], Selection]:
+    """A selection is found once for a snapshot and an address, and holds as long as all the
+    verdicts it rests on do."""
+
+    @wraps(find)
+    def remembered(moment: Moment, address: str) -> Selection:
+        memory, key = moment.snapshot.selections, (find, address)
+        known: Selection | None = memory.get(key, moment.now)
+        if known is None:
+            known = find(moment, address)
+            verdicts = [c.verdict for c in known.candidates if c.verdict]
+            since = max((verdict.holds_from for verdict in verdicts), default=_EVER[0])
+            until = min((verdict.holds_until for verdict in verdicts), default=_EVER[1])
+            memory.put(key, known, since, until)
+        return known
+
+    return remembered
+
+
+@_remembered
 def for_encryption(moment: Moment, address: str) -> Selection:
     """The encryption certificates of a user: automatic, chosen and inherited ones."""
     view = moment.view(address)
@@ -69,6 +94,7 @@ def for_encryption(moment: Moment, address: str) -> Selection:
     return _judged(moment, view, Purpose.ENCRYPT, found)
 
 
+@_remembered
 def additional(moment: Moment, sender: str) -> Selection:
     """The additional certificates that policy adds to every encrypted mail of a sender."""
     view = moment.view(sender)
@@ -79,6 +105,7 @@ def additional(moment: Moment, sender: str) -> Selection:
     return _judged(moment, view, Purpose.ENCRYPT, found)
 
 
+@_remembered
 def for_signing(moment: Moment, address: str) -> Selection:
     """The signing certificate of a user: at most one candidate is used.
 

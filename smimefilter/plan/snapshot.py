@@ -8,11 +8,11 @@ Leaves making snapshots to `flow/snapshots.py`, choosing among certificates to `
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
 
 from smimefilter.pki.certificate import Certificate
 from smimefilter.policy.preferences import (
@@ -25,6 +25,8 @@ from smimefilter.policy.preferences import (
 from smimefilter.policy.tree import Tree, View
 from smimefilter.trust.cache import Trust
 from smimefilter.trust.verdict import Purpose, TrustRules, Verdict
+
+T = TypeVar("T")
 
 NOTHING: Final[tuple[Certificate, ...]] = ()
 
@@ -59,6 +61,26 @@ class CertificateIndex:
         return len(self._by_thumbprint)
 
 
+class Spans(Generic[T]):
+    """Remembers what was found out, for the span of time in which it holds; so many things
+    at the most, then all is found out anew."""
+
+    def __init__(self, most: int = 65_536) -> None:
+        self._most: Final = most
+        self._kept: dict[Hashable, tuple[datetime, datetime, T]] = {}
+
+    def get(self, key: Hashable, at: datetime) -> T | None:
+        """What is known under this key and holds at that time, or None."""
+        found = self._kept.get(key)
+        return found[2] if found and found[0] <= at < found[1] else None
+
+    def put(self, key: Hashable, value: T, since: datetime, until: datetime) -> None:
+        """Remember a value that holds in [since, until)."""
+        if len(self._kept) >= self._most:
+            self._kept = {}
+        self._kept[key] = (since, until, value)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
     """One state of everything a decision rests on."""
@@ -68,6 +90,7 @@ class Snapshot:
     certificates: CertificateIndex
     trust: Trust
     keys: frozenset[str] = frozenset()  # thumbprints of certificates with a private key
+    selections: Spans[Any] = field(default_factory=Spans)  # `selection.py` remembers here
 
     def at(self, now: datetime) -> Moment:
         """This state at a time."""

@@ -62,7 +62,7 @@ def mail_file(folder: Path, size: int, sender: str, recipient: str) -> Path:
 def rate(port: int, file: Path, sender: str, recipient: str, count: int) -> float:
     """Mails a second that get through to the other side."""
     command = ["taskset", "-c", LOAD_CORE, tool("smtp-source"), "-s", str(SESSIONS)]
-    command += ["-m", str(count), "-f", sender, "-t", recipient, "-F", str(file)]
+    command += ["-d", "-m", str(count), "-f", sender, "-t", recipient, "-F", str(file)]
     start = time.perf_counter()
     subprocess.run([*command, f"127.0.0.1:{port}"], check=True, timeout=600)
     return count / (time.perf_counter() - start)
