@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -190,6 +191,7 @@ async def running(app: App) -> AsyncIterator[Running]:
 
 async def serve(config: Config) -> None:
     """Run the filter until SIGTERM or SIGINT. Raises `AdminError` when it cannot start."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold private keys
     async with open_app(config, upgrade=True) as app, running(app) as at_work:
         forward_library_logs(app.journal)
         ending = asyncio.Event()

@@ -7,6 +7,9 @@ error and exit code 1; wrong usage is exit code 2.
 from __future__ import annotations
 
 import sys
+import warnings
+
+from cryptography.utils import CryptographyDeprecationWarning
 
 from smimefilter.base.errors import AdminError, MailError
 
@@ -16,6 +19,8 @@ from .show import complain
 
 def main() -> None:
     """The entry point `smimefilter`."""
+    # Old roots with odd serial numbers are the administrator's to judge, not the library's.
+    warnings.simplefilter("ignore", CryptographyDeprecationWarning)
     try:
         app()
     except AdminError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,10 +25,10 @@ from smimefilter.pki.details import details
 from smimefilter.pki.keyfile import read as read_keyfile
 from smimefilter.plan.snapshot import Moment
 from smimefilter.ports.stores import CertificateEntry, Shelf
-from smimefilter.trust.verdict import Purpose, Verdict
+from smimefilter.trust.verdict import Purpose
 
 from .common import DEFAULT_CONFIG, Config, read_bytes, with_app, write_bytes
-from .show import Json, facts, out, rows, summary
+from .show import Json, everything, out, rows, summary
 
 app = typer.Typer(help="End-user and intermediate certificates.", no_args_is_help=True)
 
@@ -71,25 +71,29 @@ def show(
     config: Config = DEFAULT_CONFIG,
     json: Json = False,
 ) -> None:
-    """Everything about a certificate, and the verdict on it with its reasons."""
-    found = from_file(Path(which)) if Path(which).is_file() else None
+    """Everything about a certificate, and the verdict on it with its reasons.
 
-    async def look(app: App) -> tuple[Certificate, list[Verdict]]:
-        certificate = found or (await find(app.database.certificates, which)).certificate
+    Of a file, every certificate in it; without an installation, just what they say.
+    """
+    found = from_file(Path(which)) if Path(which).is_file() else []
+
+    async def look(app: App) -> list[list[tuple[str, Any]]]:
+        wanted = found or [(await find(app.database.certificates, which)).certificate]
         moment = (await app.snapshots().load()).snapshot.at(now())
-        view = moment.view(certificate.addresses[0] if certificate.addresses else "")
-        return certificate, [moment.verdict(certificate, p, view) for p in Purpose]
+        return [[*details(one), *_verdicts(one, moment)] for one in wanted]
 
     if found and not config.exists():
-        facts(details(found), json)
-        return
-    certificate, verdicts = with_app(config, look)
-    shown: list[tuple[str, Any]] = list(details(certificate))
-    for verdict in verdicts:
-        label = "trust" if verdict.purpose is Purpose.ANY else f"to {verdict.purpose}"
-        lines = [verdict.standing.value, *(f"  {reason}" for reason in verdict.reasons)]
-        shown.append((label, lines))
-    facts(shown, json)
+        everything(([*details(one)] for one in found), json)
+    else:
+        everything(with_app(config, look), json)
+
+
+def _verdicts(certificate: Certificate, moment: Moment) -> Iterator[tuple[str, list[str]]]:
+    view = moment.view(certificate.addresses[0] if certificate.addresses else "")
+    for purpose in Purpose:
+        verdict = moment.verdict(certificate, purpose, view)
+        label = "trust" if purpose is Purpose.ANY else f"to {purpose}"
+        yield label, [verdict.standing.value, *(f"  {reason}" for reason in verdict.reasons)]
 
 
 @app.command()
@@ -130,13 +134,13 @@ def sources_of(files: Sequence[Path]) -> list[Source]:
     return [Source(str(file), read_bytes(file)) for file in files]
 
 
-def from_file(file: Path) -> Certificate:
-    """The first certificate of a file."""
+def from_file(file: Path) -> tuple[Certificate, ...]:
+    """The certificates of a file, at least one."""
     found = read_keyfile(read_bytes(file), keys=False)
     if not found.certificates:
         why = f": {found.refused[0].why}" if found.refused else ""
         raise AdminError(f"no certificate in it{why}", where=str(file))
-    return found.certificates[0]
+    return found.certificates
 
 
 async def listing(app: App, shelf: Shelf, query: Query) -> list[dict[str, Any]]:

@@ -77,6 +77,18 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
+def everything(things: Iterable[list[tuple[str, Any]]], json_: bool) -> None:
+    """Facts of several things, one below the other; one thing alone is one JSON object."""
+    listed = list(things)
+    if json_:
+        as_json(dict(listed[0]) if len(listed) == 1 else [dict(pairs) for pairs in listed])
+        return
+    for number, pairs in enumerate(listed):
+        if number:
+            out.print()
+        facts(pairs, json_=False)
+
+
 def summary(done: Summary, json_: bool) -> None:
     """What an import added, what was there, what was refused and why; exit code 1 when
     something was refused."""

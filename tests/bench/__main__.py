@@ -17,9 +17,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from tests.bench.installation import ALICE, BOB, Installation
 
 from tests.bench import load
+from tests.bench.installation import ALICE, BOB, Installation
 
 MEGABYTE = 1 << 20
 ROUNDS = 3
