@@ -58,6 +58,7 @@ class Snapshots:
         self._sealer = sealer
         self._journal = journal
         self._files: Scopes = {}
+        self._read_crls: dict[str, Crl] = {}  # by SHA-256; reading a large one takes a second
         self._store: StoreState
         self.current: State
         self._turn = asyncio.Lock()
@@ -136,12 +137,12 @@ class Snapshots:
     def _crls(self, store: StoreState) -> list[Crl]:
         """CRLs were read before they were stored; one that no longer can be is reported and
         left out, which where a CRL is required keeps its certificates from being used."""
-        found = []
+        found: dict[str, Crl] = {}
         for entry in store.crls:
             try:
-                found.append(Crl.read(entry.der))
+                found[entry.sha256] = self._read_crls.get(entry.sha256) or Crl.read(entry.der)
             except UnreadableCrl as error:
-                self._journal.trouble(
-                    "CRL not usable", AdminError(str(error)), origin=entry.origin
-                )
-        return found
+                trouble = AdminError(str(error), where=f"CRL from {entry.origin}")
+                self._journal.trouble("CRL not usable", trouble)
+        self._read_crls = found
+        return list(found.values())

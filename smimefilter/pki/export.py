@@ -5,7 +5,7 @@ alone, as PKCS#12 with its chain or as encrypted PKCS#8 PEM.
 
 PKCS#12 is written with AES-256 and SHA-256, which every current program reads; `old=True`
 writes 3DES and SHA-1 for those that do not (gpgsm, Windows before 10, Java before 8u301).
-Key and certificates cost 200 000 iterations each; the MAC has the library's fixed 2048, so that
+Key and certificates cost 100 000 iterations each; the MAC has the library's fixed 2048, so that
 the strength of the file is that of its password.
 
 RFC 7468, RFC 2315, RFC 7292, RFC 5958. Raises `CannotExport`.
@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives.serialization import (
 from .build import Identity
 from .certificate import Certificate
 
-ITERATIONS: Final = 200_000
+ITERATIONS: Final = 100_000
 
 
 class CannotExport(ValueError):

@@ -32,6 +32,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from . import tlv
 from .build import Identity
 from .certificate import Certificate, UnreadableCertificate
 from .crl import Crl, UnreadableCrl
@@ -63,6 +64,7 @@ _FOREIGN: Final = {
 
 _INTEGER, _OCTETS, _OID, _SEQUENCE = 2, 4, 6, 16  # universal ASN.1 tags
 _CONSTRUCTED_SEQUENCE: Final = 0x30
+_BETWEEN: Final = b"\r\n\t \0"  # what may stand between two DER values
 _PFX_VERSION: Final = b"\x03"
 
 _Load = Callable[[bytes, str | None], PrivateKeyTypes]
@@ -108,7 +110,9 @@ def read(data: bytes, password: str | None = None, *, keys: bool = True) -> KeyF
     if found.certificates or found.lone_keys or found.crls:
         return found
     if found.refused:
-        raise UnreadableKeyFile("; ".join(f"{one.what}: {one.why}" for one in found.refused))
+        first, *others = found.refused
+        more = f", and {len(others)} more like it" if others else ""
+        raise UnreadableKeyFile(f"{first.what}: {first.why}{more}")
     raise UnreadableKeyFile("no certificate, private key or CRL in it, as PEM or DER")
 
 
@@ -195,12 +199,15 @@ class _Reading:
 
     def der_series(self, data: bytes) -> None:
         """DER values one after the other, white space between them."""
-        number = 0
-        while data := data.lstrip(b"\r\n\t \0"):
+        position = number = 0
+        while position < len(data):
+            if data[position] in _BETWEEN:
+                position += 1
+                continue
             number += 1
-            length = _first_length(data)
-            self._der(f"item {number}", data[:length])
-            data = data[length:]
+            end = _end_of_value(data, position)
+            self._der(f"item {number}", data[position:end])
+            position = end
 
     # items
 
@@ -233,7 +240,7 @@ class _Reading:
         return self._signed_object
 
     def _signed_object(self, what: str, der: bytes) -> None:
-        der = der[: _first_length(der)]
+        der = der[: _end_of_value(der)]
         try:
             self._certificates[Certificate.read(der)] = None
         except UnreadableCertificate as error:
@@ -324,10 +331,14 @@ def _old_pem(label: str, block: bytes, password: str | None) -> PrivateKeyTypes:
         raise WrongPassword("the password is wrong, or a private key is damaged") from None
 
 
-def _first_length(data: bytes) -> int:
-    """Bytes of the ASN.1 value that `data` begins with; all of them when it is broken."""
+def _end_of_value(data: bytes, start: int = 0) -> int:
+    """Where the ASN.1 value ends that begins at `start`; at the end when it is broken."""
     try:
-        return int(parser.peek(data))
+        return tlv.element(data, start, len(data))[2]
+    except tlv.BadDer:
+        pass  # an indefinite length, perhaps
+    try:
+        return start + int(parser.peek(data[start:]))
     except _MALFORMED:
         return len(data)
 

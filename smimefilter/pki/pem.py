@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-_ARMOUR: Final = re.compile(rb"-----(BEGIN|END) ([^\r\n]{1,80}?)-----")
-_BASE64: Final = re.compile(rb"[A-Za-z0-9+/\s]+=*\s*")
+_ARMOUR: Final = re.compile(rb"(?:^|(?<=[\r\n]))[ \t]*-----(BEGIN|END) ([^\r\n]{1,80}?)-----")
+_BASE64: Final = re.compile(rb"[A-Za-z0-9+/\s]++=*+\s*+")
 
 
 def plain_text(data: bytes) -> bytes:

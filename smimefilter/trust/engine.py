@@ -103,7 +103,7 @@ class _Judgement:
         if unsuitable := self._unsuitable():
             return _Outcome(Standing.UNSUITABLE, unsuitable)
         if entry := knowledge.trust_list.white(leaf.certificate):
-            return self._white_listed(entry)
+            return self._white_listed(entry, found)
         if out_of_time := self._out_of_time():
             return out_of_time
         return self._best_of(found)
@@ -121,19 +121,19 @@ class _Judgement:
             problems += (self._reason(Because.WEAK_KEY, detail),)
         return problems
 
-    def _white_listed(self, entry: TrustListEntry) -> _Outcome:
+    def _white_listed(self, entry: TrustListEntry, found: Found) -> _Outcome:
+        if found.struck:
+            best = self._best_of(found)
+            if best.standing is Standing.BLACK_LISTED:
+                return best
         for because, detail in time_problems(self._leaf, self._span):
-            if because is Because.EXPIRED:
-                if entry.allow_expired:
-                    continue
-                because = Because.WHITE_LISTED_EXPIRED  # noqa: PLW2901 - says it better
-            standing = _OUT_OF_TIME.get(because, Standing.EXPIRED)
-            return _Outcome(standing, (self._reason(because, detail),))
-        return _Outcome(
-            Standing.WHITE_LISTED,
-            (self._reason(Because.WHITE_LISTED, entry.note),),
-            (self._leaf,),
-        )
+            expired = because is Because.EXPIRED
+            if expired and entry.allow_expired:
+                continue
+            told = Because.WHITE_LISTED_EXPIRED if expired else because
+            return _Outcome(_OUT_OF_TIME[because], (self._reason(told, detail),))
+        vouched = self._reason(Because.WHITE_LISTED, entry.note)
+        return _Outcome(Standing.WHITE_LISTED, (vouched,), (self._leaf,))
 
     def _out_of_time(self) -> _Outcome | None:
         for because, detail in time_problems(self._leaf, self._span):

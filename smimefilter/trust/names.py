@@ -27,9 +27,15 @@ _ENCODINGS: Final = {
 }
 
 
-@lru_cache(maxsize=65536)
+_REMEMBERED: Final = 1024  # bytes; longer names are somebody's idea of a joke
+
+
 def name_key(der: bytes) -> NameKey:
     """The key of a Name, DER. One that cannot be read is like itself only."""
+    return _remembered_key(der) if len(der) <= _REMEMBERED else _key(der)
+
+
+def _key(der: bytes) -> NameKey:
     try:
         return tuple(
             tuple(sorted(_attributes(der, start, end)))
@@ -37,6 +43,9 @@ def name_key(der: bytes) -> NameKey:
         )
     except ValueError:
         return (der,)
+
+
+_remembered_key = lru_cache(maxsize=16384)(_key)
 
 
 def _attributes(der: bytes, start: int, end: int) -> list[tuple[bytes, str]]:

@@ -8,8 +8,8 @@ extensions nobody here processes, or one out of date never clears a certificate,
 on it still revokes. Nothing is assumed from there being no CRL: that is said, and
 `require_crl` decides.
 
-RFC 5280 §6.3 for full CRLs; deltas are not merged, indirect
-CRLs are not used. Raises `UnreadableCertificate` for the key of an issuer.
+RFC 5280 §6.3 for full CRLs; deltas are not merged, indirect CRLs are not used.
+Raises `UnreadableCertificate` for the key of an issuer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .link import Link
 from .path import day, reason
 from .search import Way
 from .signature import scheme_of
-from .span import Span
+from .span import Span, later
 from .strength import weak_signature
 from .verdict import TrustRules
 
@@ -133,7 +133,7 @@ class _Asked:
         span, oldest = self._span, self._rules.max_crl_age
         if crl.next_update is not None and span.is_past(crl.next_update):
             return f"next update was due {day(crl.next_update)}"
-        if oldest is not None and span.is_past(crl.this_update + oldest):
+        if oldest is not None and span.is_past(later(crl.this_update, oldest)):
             return "older than policy allows"
         if crl.next_update is None and oldest is None:
             return "it does not say when the next one comes"

@@ -35,3 +35,8 @@ class Span:
     def is_past(self, moment: datetime) -> bool:
         """Whether it is later than `moment`; at the moment itself it was not."""
         return self.reaches(moment + _TICK) if moment < _LAST else False
+
+
+def later(moment: datetime, by: timedelta) -> datetime:
+    """`moment` and so much later, or the last moment there is."""
+    return moment + min(by, _LAST - moment)

@@ -79,6 +79,18 @@ def test_loops_of_cross_certificates_end():
     assert found.standing is Standing.VALID
 
 
+def test_no_way_names_a_key_twice_under_one_name():
+    one, two = root("One"), root("Two")
+    renewed = [two.issue("One", ca=True, key=one.key, serial=n + 1) for n in range(3)]
+    by_one = one.issue("Two", ca=True, key=two.key)
+    known = knowing([two], [*renewed, by_one])
+    bob = one.issue("Bob", mail="bob@example.com")
+    found = search(known.link(bob.certificate), known)
+    ways = found.to_roots + found.dead_ends
+    assert len(found.to_roots) == len(renewed)
+    assert all(len({(link.key, link.name) for link in way}) == len(way) for way in ways)
+
+
 @pytest.mark.parametrize("with_root", [False, True])
 def test_a_mesh_of_bridges_ends_soon_with_a_clear_verdict(with_root):
     bridges = [root(f"Bridge {n}", key="p256") for n in range(8)]

@@ -80,6 +80,8 @@ def test_max_crl_age():
         rules = TrustRules(require_crl=True, max_crl_age=days * DAY)
         known = knowing([ROOT], [SUB], [ROOT.crl(), crl])
         assert verdict(ALICE, known, rules=rules).usable == usable
+    forever = TrustRules(require_crl=True, max_crl_age=timedelta.max)
+    assert verdict(ALICE, knowing([ROOT], [SUB], [ROOT.crl(), crl]), rules=forever).usable
 
 
 @pytest.mark.parametrize("newer_first", [False, True])

@@ -122,6 +122,8 @@ def test_black_beats_white():
     for black in (ALICE, DEEP, ROOT):
         known = knowing(**KNOWN, white=[ALICE], black=[black])
         assert verdict(ALICE, known).standing is Standing.BLACK_LISTED
+    invalid_beside = knowing(**BOTH, white=[ALICE], black=[OTHER_ROOT], crls=[ROOT.crl([SUB])])
+    assert verdict(ALICE, invalid_beside).standing is Standing.BLACK_LISTED
     entries = [TrustListEntry(ALICE.thumbprint, listing) for listing in Listing]
     for order in (entries, entries[::-1]):
         known = Knowledge(roots=[ROOT.certificate], trust_list=TrustList(order))
