@@ -35,7 +35,7 @@ def domain_key(domain: str) -> str:
         return domain.lower()
     if domain.isascii():
         lowered = domain.lower()
-        if ".." in lowered or lowered.startswith(".") or _has_space_or_control(lowered):
+        if "" in lowered.split(".") or _has_space_or_control(lowered):
             raise BadAddress(f"'{domain}' is not a domain")
         return lowered
     try:

@@ -82,7 +82,7 @@ def read(text: str, name: str) -> Node:
         return _Builder(name).build(yaml.parse(text, Loader=_Loader))
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(error, text, name) from None
-    except yaml.YAMLError:
+    except (yaml.YAMLError, UnicodeEncodeError):
         found = _UNPRINTABLE.search(text)
         line = text.count("\n", 0, found.start()) + 1 if found else 1
         raise AdminError(

@@ -22,6 +22,7 @@ from smimefilter.flow.certificates import (
 from smimefilter.flow.imports import Source, import_certificates
 from smimefilter.pki.certificate import Certificate
 from smimefilter.pki.details import details
+from smimefilter.pki.keyfile import UnreadableKeyFile
 from smimefilter.pki.keyfile import read as read_keyfile
 from smimefilter.plan.snapshot import Moment
 from smimefilter.ports.stores import CertificateEntry, Shelf
@@ -136,7 +137,10 @@ def sources_of(files: Sequence[Path]) -> list[Source]:
 
 def from_file(file: Path) -> tuple[Certificate, ...]:
     """The certificates of a file, at least one."""
-    found = read_keyfile(read_bytes(file), keys=False)
+    try:
+        found = read_keyfile(read_bytes(file), keys=False)
+    except UnreadableKeyFile as error:
+        raise AdminError(str(error), where=str(file)) from None
     if not found.certificates:
         why = f": {found.refused[0].why}" if found.refused else ""
         raise AdminError(f"no certificate in it{why}", where=str(file))

@@ -13,11 +13,11 @@ from smimefilter.base.errors import AdminError
 from smimefilter.files.policies import PolicyFiles
 from smimefilter.flow.preferences import set_preference, unset_preference
 from smimefilter.policy.preferences import ALL, RESET, Preference
-from smimefilter.policy.tree import View
+from smimefilter.policy.tree import DEFAULT, View
 from smimefilter.ports.stores import StoredPreference
 
 from .common import DEFAULT_CONFIG, Config, read_password, with_app
-from .show import Json, as_json, out, rows
+from .show import Json, out, rows
 
 app = typer.Typer(help="Preferences.", no_args_is_help=True)
 
@@ -42,25 +42,20 @@ def check(
 @app.command()
 def show(
     address: Annotated[str, typer.Argument(help="Whose preferences; '<>' is the null sender.")],
-    every: Annotated[
-        bool, typer.Option("--all", help="Also values that are set but do not hold.")
-    ] = False,
     config: Config = DEFAULT_CONFIG,
     json: Json = False,
 ) -> None:
-    """Every preference as it holds for an address, with its scope and source."""
+    """Every preference as it holds for an address, with its scope and source; and what is set
+    elsewhere on the way but does not hold, because a nearer scope or the database says
+    otherwise."""
     view = with_app(config, lambda app: _view(app, "" if address == "<>" else address))
     layers = [
         {"preference": name, **layer}
         for name, preference in ALL.items()
         for layer in _layers(view, preference)
-        if every or layer["holds"]
+        if layer["holds"] or layer["source"] != DEFAULT
     ]
-    if json:
-        as_json(layers)
-        return
-    columns = ["preference", "value", "scope", "source"] + (["holds"] if every else [])
-    rows("preferences", columns, layers, json_=False)
+    rows("preferences", ("preference", "value", "scope", "source", "holds"), layers, json)
 
 
 @app.command("set")

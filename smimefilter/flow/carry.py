@@ -5,25 +5,23 @@ that came. A clear signature needs 7-bit data; an entity that cannot be brought 
 is signed opaquely instead, which every S/MIME reader reads as well.
 
 Leaves what to do to `plan/`, CMS to `cms/`, MIME to `message/`. RFC 8551 §3.
-Raises `KeyTrouble` and `TemporaryTrouble`: a copy is made as planned, or not at all.
+Raises `KeyTrouble`, `CannotSign`, `CannotEncrypt` (4xx): a copy is made as planned, or not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
 from smimefilter.base.algorithms import SignatureAlgorithm
-from smimefilter.base.errors import KeyTrouble, TemporaryTrouble
-from smimefilter.cms.algorithms import CONTENT, CannotEncrypt, CannotSign
+from smimefilter.cms.algorithms import CONTENT
 from smimefilter.cms.envelope import envelop
 from smimefilter.cms.sign import Signer, SignerTemplate, detached, encapsulated
 from smimefilter.message.clear import NotClearable, cleared
 from smimefilter.message.entity import Entity, canonical, outer
 from smimefilter.message.headers import cut_subject
-from smimefilter.message.wire import Chunk, Message
+from smimefilter.message.wire import Message
 from smimefilter.message.wrap import SmimeType, multipart_signed, pkcs7_mime
 from smimefilter.pki.certificate import Certificate
 from smimefilter.plan.plan import Copy, Encryption, Signing
@@ -74,19 +72,13 @@ class Carrier:
         algorithm: SignatureAlgorithm,
     ) -> SignerTemplate:
         key = self._keys.private_key(certificate.thumbprint)
-        try:
-            return SignerTemplate.of(Signer(certificate, chain, key), algorithm)
-        except CannotSign as error:
-            raise KeyTrouble(str(error)) from error
+        return SignerTemplate.of(Signer(certificate, chain, key), algorithm)
 
 
 def _encrypted(entity: Entity, encryption: Encryption) -> Entity:
     authenticated = CONTENT[encryption.cipher].authenticated
     kind = SmimeType.AUTH_ENVELOPED if authenticated else SmimeType.ENVELOPED
-    try:
-        pieces = envelop(
-            entity.chunks, encryption.certificates, encryption.cipher, encryption.transport
-        )
-    except CannotEncrypt as error:
-        raise TemporaryTrouble(str(error)) from error
+    pieces = envelop(
+        entity.chunks, encryption.certificates, encryption.cipher, encryption.transport
+    )
     return pkcs7_mime(kind, pieces)

@@ -114,7 +114,7 @@ class Filter:
             out = Outgoing(
                 sender=transaction.sender,
                 recipients=recipients,
-                chunks=[received, *map(bytes, chunks)],
+                chunks=[received, *chunks],
                 params=transaction.params,
                 client=transaction.client,
             )

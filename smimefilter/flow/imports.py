@@ -29,9 +29,9 @@ from smimefilter.pki.keyfile import (
     PasswordNeeded,
     UnreadableKeyFile,
     WrongPassword,
-    belongs_together,
     read,
 )
+from smimefilter.pki.privatekey import belongs_together
 from smimefilter.ports.keys import PRIVATE_KEY, Sealer
 from smimefilter.ports.stores import Certificates, Crls, Shelf, WrappedKey
 

@@ -20,11 +20,10 @@ from smimefilter.base.errors import AdminError, KeyTrouble, joined
 from smimefilter.policy.preferences import RESET, Preference, preference
 from smimefilter.policy.scopes import BadScope, level_of, scope_key
 from smimefilter.policy.tree import Scopes, Setting
-from smimefilter.ports.keys import Sealer
+from smimefilter.ports.keys import PREFERENCE, Sealer, preference_name
 from smimefilter.ports.stores import Preferences, StoredPreference
 
 DATABASE: Final = "database"  # the source of what is set there
-PURPOSE: Final = "preference"  # of sealed secrets
 
 
 async def set_preference(
@@ -81,7 +80,7 @@ def _stored(
         return StoredPreference(scope, found.name, None)
     if isinstance(value, SecretStr):
         secret = value.get_secret_value().encode()
-        wrapped = sealer.seal(PURPOSE, _sealed_name(scope, found.name), secret)
+        wrapped = sealer.seal(PREFERENCE, preference_name(scope, found.name), secret)
         return StoredPreference(scope, found.name, None, wrapped)
     return StoredPreference(scope, found.name, found.dump(value))
 
@@ -98,12 +97,8 @@ def _opened(one: StoredPreference, sealer: Sealer) -> object:
         return found.parse_setting(one.value)
     if not found.secret:
         raise ValueError("wrapped, and yet not a secret")
-    secret = sealer.open(PURPOSE, _sealed_name(one.scope, one.name), one.wrapped)
+    secret = sealer.open(PREFERENCE, preference_name(one.scope, one.name), one.wrapped)
     return found.parse(secret.decode())
-
-
-def _sealed_name(scope: str, name: str) -> str:
-    return f"{scope} {name}"
 
 
 def _broken(one: StoredPreference, error: Exception) -> AdminError:

@@ -60,15 +60,14 @@ class Snapshots:
         self._files: Scopes = {}
         self._read_crls: dict[str, Crl] = {}  # by SHA-256; reading a large one takes a second
         self._store: StoreState
+        self._refused: int | None = None  # the revision that no state could be made of
         self.current: State
         self._turn = asyncio.Lock()
 
     async def load(self) -> State:
         """The first state. Raises what cannot be read."""
-        self._files = await asyncio.to_thread(self._policies.load)
-        self._store = await self._states.load()
-        self.current = await asyncio.to_thread(self._made)
-        return self.current
+        files = await asyncio.to_thread(self._policies.load)
+        return await self._replace(files, await self._states.load())
 
     async def keep_current(self) -> None:
         """Follow changes of files and database until cancelled."""
@@ -79,15 +78,13 @@ class Snapshots:
     async def reload_files(self) -> None:
         """Read the policy files again; a broken one leaves all as it was."""
         async with self._turn:
-            before = self._files
             try:
-                self._files = await asyncio.to_thread(self._policies.load)
-                await self._replace()
+                files = await asyncio.to_thread(self._policies.load)
+                await self._replace(files, self._store)
             except (AdminError, MailError) as error:
-                self._files = before
                 self._journal.trouble("policies not reloaded, the old ones stay", error)
-                return
-            self._journal.note("policies reloaded", scopes=len(self._files))
+            else:
+                self._journal.note("policies reloaded", scopes=len(files))
 
     async def _follow_database(self) -> None:
         failing = False
@@ -102,18 +99,24 @@ class Snapshots:
                 failing = True
 
     async def _look(self) -> None:
-        if await self._states.revision() == self._store.revision:
+        revision = await self._states.revision()
+        if revision in {self._store.revision, self._refused}:
             return
         async with self._turn:
-            self._store = await self._states.load()
-            await self._replace()
-            self._journal.note("store reloaded", revision=self._store.revision)
+            store = await self._states.load()
+            try:
+                await self._replace(self._files, store)
+            except AdminError:
+                self._refused = store.revision  # not asked for again before it changes
+                raise
+            self._journal.note("store reloaded", revision=store.revision)
 
-    async def _replace(self) -> None:
-        self.current = await asyncio.to_thread(self._made)
+    async def _replace(self, files: Scopes, store: StoreState) -> State:
+        self.current = await asyncio.to_thread(self._made, files, store)
+        self._files, self._store, self._refused = files, store, None
+        return self.current
 
-    def _made(self) -> State:
-        store = self._store
+    def _made(self, files: Scopes, store: StoreState) -> State:
         database = database_scopes(store.preferences, self._sealer)
         certificates = [e for e in store.certificates if e.shelf is Shelf.CERTIFICATES]
         knowledge = Knowledge(
@@ -125,7 +128,7 @@ class Snapshots:
         )
         snapshot = Snapshot(
             revision=store.revision,
-            tree=Tree(self._files, database),
+            tree=Tree(files, database),
             certificates=CertificateIndex(
                 (e.certificate, e.certificate.thumbprint, e.addresses) for e in certificates
             ),

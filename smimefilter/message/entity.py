@@ -44,10 +44,11 @@ class Outer:
     before: bytes
     after: bytes
 
-    def around(self, entity: Entity) -> list[Chunk]:
-        """The whole mail with `entity` as its content."""
+    def around(self, entity: Entity) -> list[bytes]:
+        """The whole mail with `entity` as its content, all of it bytes: who sends it searches
+        it, which views cannot do."""
         head = (self.before, _MIME_VERSION, entity.header, self.after, b"\r\n")
-        return [b"".join(head), *entity.body]
+        return [b"".join(head), *map(bytes, entity.body)]
 
 
 def outer(message: Message) -> Outer:

@@ -45,6 +45,7 @@ _MAILBOX: Final = re.compile(
 _GROUP: Final = re.compile(r"[aq.]+:")
 _DOT_ATOM: Final = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 _QUOTED_PAIR: Final = re.compile(r"\\(.)")
+LONGEST_MATCHED: Final = 998  # characters of a subject; RFC 5322 §2.1.1
 _TO_ESCAPE: Final = re.compile(r'(["\\])')
 
 
@@ -156,7 +157,8 @@ def cut(value: bytes, pattern: re.Pattern[str]) -> bytes:
     reaches into them."""
     found = pieces(value)
     text = _text(found)
-    spans = [_widened(text, *match.span()) for match in pattern.finditer(text) if match[0]]
+    matches = pattern.finditer(text, 0, LONGEST_MATCHED)
+    spans = [_widened(text, *match.span()) for match in matches if match[0]]
     if not spans:
         return value
     wanted = _outside(text, 0, spans)

@@ -56,7 +56,8 @@ def _has_short_lines(data: bytes, start: int) -> bool:
         if last < 0:
             return False
         start = last + 1
-    return True
+    unended = len(data) - max(data.rfind(b"\n", start) + 1, start)
+    return unended <= LONGEST - len(b"\r\n")
 
 
 def base64_lines(chunks: Iterable[Chunk]) -> Iterator[bytes]:

@@ -19,8 +19,8 @@ _WORD_TEXT: Final = rb"=\?([^?*\s]+)(?:\*[^?\s]*)?\?([bBqQ])\?([^?]*)\?="
 _WORD: Final = re.compile(_WORD_TEXT)
 _NO_GROUPS: Final = re.sub(rb"\((?!\?)", b"(?:", _WORD_TEXT)
 _RUN: Final = re.compile(rb"(?<!\S)%b(?:\s+%b)*(?!\S)" % (_NO_GROUPS, _NO_GROUPS))
-_BYTES_A_WORD: Final = 45  # 60 characters of base64: with its frame a word stays below 75
-_LINE: Final = 76
+_LINE: Final = 67  # the name of the field comes to it
+_BYTES_A_WORD: Final = 39  # 52 characters of base64, 64 with the frame
 
 
 class Piece(NamedTuple):
@@ -50,8 +50,8 @@ def pieces(value: bytes) -> list[Piece]:
 
 
 def encode(text: str) -> bytes:
-    """The shortest honest form: as it is where that is plain ASCII, else encoded words in
-    UTF-8, each of at most 75 characters and of whole characters."""
+    """Text as it is where that is plain ASCII, else encoded words in UTF-8, each of whole
+    characters and short enough for a line (RFC 2047 §2)."""
     if text.isascii() and text.isprintable() and "=?" not in text:
         return text.encode()
     words, word = [], b""
@@ -68,7 +68,7 @@ def encode(text: str) -> bytes:
 
 
 def fold(value: bytes, newline: bytes) -> bytes:
-    """A value on lines of at most 76 bytes as far as its blanks allow, never a blank line."""
+    """A value on lines of 67 bytes as far as its blanks allow, never a blank line."""
     if len(value) <= _LINE:
         return value
     lines, line = [], b""
@@ -87,16 +87,14 @@ def _plain(raw: bytes) -> Piece:
 def _read(run: bytes) -> str | None:
     """The text of a run. Words of one charset are joined before they are decoded, because
     some programs split a character between two."""
-    words = [
-        (match[1].decode("ascii", "replace"), _octets(match[2], match[3]))
-        for match in _WORD.finditer(run)
-    ]
+    words = [(match[1].lower(), match[2], match[3]) for match in _WORD.finditer(run)]
     text = ""
-    for charset, same in groupby(words, key=lambda word: word[0].lower()):
-        try:
-            text += b"".join(octets for _, octets in same).decode(charset, "replace")
-        except (LookupError, ValueError):
-            return None
+    try:
+        for charset, same in groupby(words, key=lambda word: word[0]):
+            octets = b"".join(_octets(encoding, word) for _, encoding, word in same)
+            text += octets.decode(charset.decode("ascii", "replace"), "replace")
+    except (LookupError, ValueError):  # an unknown charset, broken base64
+        return None
     return text
 
 

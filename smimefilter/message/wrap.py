@@ -19,7 +19,7 @@ from .entity import Entity
 from .lines import base64_lines
 from .wire import Chunk
 
-# 128 random bits: what was written before they were drawn does not hold them.
+# Some 100 random bits: what was written before they were drawn does not hold them.
 _TOKEN: Final = re.compile(r"[0-9A-Za-z]{22,50}")
 _MIME: Final = """\
 Content-Type: application/pkcs7-mime; smime-type={kind};\r

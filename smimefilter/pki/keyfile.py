@@ -1,14 +1,14 @@
 """Files that people import, by their content and not by their name's ending.
 
 Certificates and CRLs as DER, PEM, bare base64 or in PKCS#7 (certs-only or signed); private
-keys as PKCS#8, PKCS#1 and SEC1, encrypted or not, the old OpenSSL encrypted PEM, and PKCS#12.
-Several items in one file, text around them, any line ends, byte order marks. A key is matched
-to the certificates whose public key it has.
+keys as DER or PEM, encrypted or not; PKCS#12. Several items in one file, text around them, any
+line ends, byte order marks. A key is matched to the certificates whose public key it has.
 
 An item that cannot be taken is named in `refused` and does not spoil the others; a file that
-yields nothing at all is an error. Leaves PKCS#12 to `pkcs12.py`, judging what is read to
-whoever imports it.
-RFC 7468, RFC 5652 §5, RFC 5958, RFC 8017, RFC 5915. Raises `UnreadableKeyFile` and its kinds.
+yields nothing at all is an error.
+
+Leaves PKCS#12 to `pkcs12.py`, encodings of keys to `privatekey.py`, judging what is read to
+whoever imports it. RFC 7468, RFC 5652 §5. Raises `UnreadableKeyFile` and its kinds.
 """
 
 from __future__ import annotations
@@ -22,33 +22,18 @@ from typing import Final
 
 from asn1crypto import cms, parser
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x448, x25519
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_der_private_key,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from . import tlv
 from .build import Identity
 from .certificate import Certificate, UnreadableCertificate
 from .crl import Crl, UnreadableCrl
-from .pbe import PasswordNeeded, UnreadableKeyFile, WrongPassword
+from .pbe import Effort, PasswordNeeded, UnreadableKeyFile, WrongPassword
 from .pem import blocks, is_base64, plain_text, without_headers
-from .pkcs12 import open_encrypted_key, open_pkcs12
+from .pkcs12 import open_pkcs12
+from .privatekey import belongs_together, load_encrypted_key, load_key, load_old_pem
 
-__all__ = [
-    "KeyFile", "PasswordNeeded", "Refused", "UnreadableKeyFile", "WrongPassword",
-    "belongs_together", "read",
-]  # fmt: skip
-
-_UsableKey = (
-    rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
-    | ed448.Ed448PrivateKey | x25519.X25519PrivateKey | x448.X448PrivateKey
-)  # fmt: skip
+__all__ = ["KeyFile", "PasswordNeeded", "Refused", "UnreadableKeyFile", "WrongPassword", "read"]
 
 _MALFORMED: Final = (ValueError, TypeError, KeyError, IndexError, OverflowError)
 
@@ -67,7 +52,7 @@ _CONSTRUCTED_SEQUENCE: Final = 0x30
 _BETWEEN: Final = b"\r\n\t \0"  # what may stand between two DER values
 _PFX_VERSION: Final = b"\x03"
 
-_Load = Callable[[bytes, str | None], PrivateKeyTypes]
+_Load = Callable[[bytes], PrivateKeyTypes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,39 +101,13 @@ def read(data: bytes, password: str | None = None, *, keys: bool = True) -> KeyF
     raise UnreadableKeyFile("no certificate, private key or CRL in it, as PEM or DER")
 
 
-def belongs_together(certificate: Certificate, key: PrivateKeyTypes) -> bool:
-    """Whether a private key is the one of a certificate; cheap for all that it is not of."""
-    public = _public_octets(key.public_key())
-    if public is None or public not in certificate.der:
-        return False
-    try:
-        return _public_octets(certificate.public_key) == public
-    except UnreadableCertificate:
-        return False
-
-
-def _public_octets(key: PublicKeyTypes) -> bytes | None:
-    """What the subjectPublicKey of a certificate with this key contains, byte for byte."""
-    match key:
-        case rsa.RSAPublicKey():
-            return key.public_bytes(Encoding.DER, PublicFormat.PKCS1)
-        case ec.EllipticCurvePublicKey():
-            return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-        case (
-            ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey()
-            | x25519.X25519PublicKey() | x448.X448PublicKey()
-        ):  # fmt: skip
-            return key.public_bytes_raw()
-        case _:
-            return None
-
-
 class _Reading:
     """One file being read: takes items one after the other, then matches keys."""
 
     def __init__(self, password: str | None, keys: bool) -> None:
         self._password: Final = password
         self._wants_keys: Final = keys
+        self._effort: Final = Effort()
         self._certificates: Final[dict[Certificate, None]] = {}
         self._keys: Final[list[PrivateKeyTypes]] = []
         self._crls: Final[dict[bytes, None]] = {}
@@ -184,7 +143,7 @@ class _Reading:
             elif block is None:
                 self._refuse(what, "cut off: its END line is missing")
             elif b"Proc-Type:" in block:
-                self._key(what, block, partial(_old_pem, label))
+                self._key(what, block, partial(self._old_pem, label))
             else:
                 self.base64(what, without_headers(block))
 
@@ -232,11 +191,11 @@ class _Reading:
         if (first, second) == (_INTEGER, _SEQUENCE) and value == _PFX_VERSION:
             return self._pkcs12
         if first == _INTEGER:
-            return partial(self._key, load=_key_in_clear)
+            return partial(self._key, load=load_key)
         if first == _OID:
             return self._pkcs7
         if (first, second) == (_SEQUENCE, _OCTETS):
-            return partial(self._key, load=_encrypted_key)
+            return partial(self._key, load=self._encrypted_key)
         return self._signed_object
 
     def _signed_object(self, what: str, der: bytes) -> None:
@@ -277,11 +236,11 @@ class _Reading:
         if not self._wants_keys:
             self._refuse(what, "a PKCS#12 file with private keys: import it as keys")
             return
-        contents = open_pkcs12(der, self._password)
+        contents = open_pkcs12(der, self._password, self._effort)
         for number, one in enumerate(contents.certificates + contents.crls, 1):
             self._signed_object(f"item {number} of its PKCS#12", one)
         for key in contents.keys:
-            self._key("a private key of its PKCS#12", key, _key_in_clear)
+            self._key("a private key of its PKCS#12", key, load_key)
         for kind in contents.others:
             self._refuse("an item of its PKCS#12", f"neither certificate nor key ({kind})")
 
@@ -290,45 +249,20 @@ class _Reading:
             self._refuse(what, "a private key: import it as a key")
             return
         try:
-            key = load(encoded, self._password)
+            self._keys.append(load(encoded))
         except (PasswordNeeded, WrongPassword):
             raise
         except UnreadableKeyFile as error:
             self._refuse(what, str(error))
-        except (ValueError, TypeError, UnsupportedAlgorithm):
-            self._refuse(what, "not a private key that can be used")
-        else:
-            if isinstance(key, _UsableKey):
-                self._keys.append(key)
-            else:
-                self._refuse(what, "a kind of key that mail does not use")
+
+    def _encrypted_key(self, der: bytes) -> PrivateKeyTypes:
+        return load_encrypted_key(der, self._password, self._effort)
+
+    def _old_pem(self, label: str, block: bytes) -> PrivateKeyTypes:
+        return load_old_pem(label, block, self._password)
 
     def _refuse(self, what: str, why: str) -> None:
         self._refused.append(Refused(what, why))
-
-
-# keys
-
-
-def _key_in_clear(der: bytes, _password: str | None) -> PrivateKeyTypes:
-    """PKCS#8, PKCS#1 or SEC1. RSA keys are checked for being consistent."""
-    return load_der_private_key(der, None)
-
-
-def _encrypted_key(der: bytes, password: str | None) -> PrivateKeyTypes:
-    return load_der_private_key(open_encrypted_key(der, password), None)
-
-
-def _old_pem(label: str, block: bytes, password: str | None) -> PrivateKeyTypes:
-    """OpenSSL's encrypted PEM of before PKCS#8 (`Proc-Type: 4,ENCRYPTED`)."""
-    if password is None:
-        raise PasswordNeeded("a private key in it is protected by a password")
-    begin, end = f"-----BEGIN {label}-----".encode(), f"-----END {label}-----".encode()
-    pem = begin + b"\n" + b"\n".join(block.strip().splitlines()) + b"\n" + end + b"\n"
-    try:
-        return load_pem_private_key(pem, password.encode("utf-8", "surrogateescape"))
-    except (ValueError, TypeError):
-        raise WrongPassword("the password is wrong, or a private key is damaged") from None
 
 
 def _end_of_value(data: bytes, start: int = 0) -> int:

@@ -43,14 +43,14 @@ class Contents:
     others: list[str] = field(default_factory=list)
 
 
-def open_pkcs12(data: bytes, password: str | None) -> Contents:
+def open_pkcs12(data: bytes, password: str | None, effort: Effort) -> Contents:
     """Everything in a PKCS#12 file (BER or DER).
 
     `password` None is for a file that has none; an empty one is tried in both spellings.
     Raises `PasswordNeeded` for None where there is one, `WrongPassword`, `UnreadableKeyFile`.
     """
     try:
-        return _Opening(data, password).contents()
+        return _Opening(data, password, effort).contents()
     except WrongPassword:
         if password is None:
             raise PasswordNeeded("it is protected by a password") from None
@@ -61,13 +61,13 @@ def open_pkcs12(data: bytes, password: str | None) -> Contents:
         raise UnreadableKeyFile("its PKCS#12 structure is damaged") from None
 
 
-def open_encrypted_key(data: bytes, password: str | None) -> bytes:
+def open_encrypted_key(data: bytes, password: str | None, effort: Effort) -> bytes:
     """PKCS#8 in clear from an EncryptedPrivateKeyInfo. Raises as `open_pkcs12`."""
     if password is None:
         raise PasswordNeeded("a private key in it is protected by a password")
     try:
         shrouded = keys.EncryptedPrivateKeyInfo.load(data)
-        return _unshroud(shrouded, spellings(password), Effort())
+        return _unshroud(shrouded, spellings(password), effort)
     except UnreadableKeyFile:
         raise
     except _MALFORMED:
@@ -77,12 +77,12 @@ def open_encrypted_key(data: bytes, password: str | None) -> bytes:
 class _Opening:
     """One file on its way to its contents."""
 
-    def __init__(self, data: bytes, password: str | None) -> None:
+    def __init__(self, data: bytes, password: str | None, effort: Effort) -> None:
         pfx = pkcs12.Pfx.load(data)
         if pfx["auth_safe"]["content_type"].native != "data":
             raise UnreadableKeyFile("it is protected by a public key, which is not supported")
         self._content: Final[bytes] = pfx["auth_safe"]["content"].native
-        self._effort: Final = Effort()
+        self._effort: Final = effort
         self._passwords: Final = self._proven(pfx["mac_data"], spellings(password))
         self._found: Final = Contents()
 

@@ -13,6 +13,7 @@ from smimefilter.base.address import BadAddress, address_key
 from smimefilter.message.headers import BadHeader, addresses, decoded
 from smimefilter.message.mime import is_calendar, is_encrypted, is_signed
 from smimefilter.message.wire import Message
+from smimefilter.policy.patterns import MAX_MATCHED
 
 
 class Mail:
@@ -66,7 +67,7 @@ class Mail:
         fields = self.message.all(name)
         if pattern is None:
             return bool(fields)
-        return any(pattern.search(decoded(field)) for field in fields)
+        return any(pattern.search(decoded(field), 0, MAX_MATCHED) for field in fields)
 
     @cached_property
     def is_signed(self) -> bool:

@@ -36,7 +36,8 @@ from smimefilter.policy.preferences import (
     OnMissing,
     Preference,
 )
-from smimefilter.policy.tree import View
+from smimefilter.policy.scopes import GLOBAL
+from smimefilter.policy.tree import DEFAULT, View
 
 from .facts import Mail
 from .plan import Action, Copy, Decision, Encryption, Plan, Refusal, Signing
@@ -76,10 +77,12 @@ class _Treatment:
     encrypted: bool = False
     cipher: ContentCipher | None = None
     transport: KeyTransport | None = None
+    rsa_only: bool = True  # some readers of RSA mail fail at RecipientInfos of other keys
     cuts: tuple[Trigger, ...] = ()
 
 
 UNTOUCHED: Final = _Treatment()
+_EVERYBODY: Final = frozenset({GLOBAL, DEFAULT})  # scopes that say nothing of a recipient
 
 
 def outbound(transaction: Transaction, mail: Mail, moment: Moment) -> Plan:
@@ -189,6 +192,7 @@ def _encrypted(
         encrypted=True,
         cipher=_of_either(sender.view, view, CONTENT_CIPHER),
         transport=_of_either(sender.view, view, KEY_TRANSPORT),
+        rsa_only=all(one.key_algorithm == "rsa" for one in selection.certificates),
         cuts=_cuts(sender),
     )
     action = Action.SIGN_ENCRYPT if signing else Action.ENCRYPT
@@ -287,7 +291,7 @@ def _cuts(sender: _Sender) -> tuple[Trigger, ...]:
 def _of_either(sender: View, recipient: View, preference: Preference[_T]) -> _T:
     """The recipient's value where one is set for its user or domain, else the sender's."""
     theirs = recipient.get(preference)
-    return theirs.value if "." in theirs.scope else sender.get(preference).value
+    return (sender.get(preference) if theirs.scope in _EVERYBODY else theirs).value
 
 
 def _all_or_none(sender: _Sender, decisions: list[Decision]) -> tuple[Decision, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from smimefilter.policy.patterns import HeaderPattern
+from smimefilter.policy.patterns import MAX_MATCHED, HeaderPattern
 from smimefilter.policy.preferences import (
     ENCRYPT_TRIGGER_HEADER,
     ENCRYPT_TRIGGER_SENSITIVITY,
@@ -53,7 +53,7 @@ def _pulled(
 ) -> Trigger | None:
     """The trigger that this mail pulls, the one in the subject first."""
     pattern = view.get(subject)
-    if pattern.value is not None and pattern.value.search(mail.subject):
+    if pattern.value is not None and pattern.value.search(mail.subject, 0, MAX_MATCHED):
         return Trigger(subject.name, pattern.source, pattern.value)
     wanted = view.get(header)
     if wanted.value is not None and mail.header_matches(

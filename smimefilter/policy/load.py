@@ -122,6 +122,9 @@ class _Loading:
             self._domain(item)
 
     def _domain(self, node: Node) -> None:
+        if not isinstance(node, Fields):
+            self._error("takes lines beginning with 'domain: example.com'", node)
+            return
         domain = self._domain_named(node)
 
         def preferences(field: Field) -> None:
@@ -137,9 +140,9 @@ class _Loading:
             },
         )
 
-    def _domain_named(self, node: Node) -> str:
+    def _domain_named(self, node: Fields) -> str:
         """The scope that `domain:` names; an empty text after an error."""
-        field = node.fields.get("domain") if isinstance(node, Fields) else None
+        field = node.fields.get("domain")
         if field is None:
             self._error("'domain' is missing", node, "begin with: domain: example.com")
             return ""

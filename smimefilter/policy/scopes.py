@@ -40,7 +40,8 @@ def scope_key(text: str) -> str:
             return address_key(text)
         pattern, domain = text.startswith("*."), domain_key(text.removeprefix("*."))
     except BadAddress as error:
-        raise BadScope(str(error)) from None
+        what = str(error)
+        raise BadScope(what if text and text in what else f"'{text}': {what}") from None
     if "*" in domain or "@" in domain or (pattern and domain.startswith("[")):
         raise BadScope(
             f"'{text}' is not a scope: write global, a domain (example.com), "

@@ -67,11 +67,13 @@ queue_run_delay = {retry}s
 minimal_backoff_time = {retry}s
 maximal_backoff_time = {retry}s
 """
+# The queue manager is woken often, too: a mail that it finds still locked by the delivery agent
+# that has just deferred it goes to the incoming queue, which is read on arrivals and wake-ups.
 _MASTER: Final = """
 127.0.0.1:{port} inet n - n - - smtpd -o smtpd_authorized_xforward_hosts=127.0.0.0/8
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
+qmgr unix n - n {retry} 1 qmgr
 rewrite unix - - n - - trivial-rewrite
 bounce unix - - n - 0 bounce
 defer unix - - n - 0 bounce
@@ -304,7 +306,7 @@ class PostfixLab:
         main += self._shipped("main.cf.snippet")
         main += "".join(f"{name} = {value}\n" for name, value in self.main.items())
         (self.home / "etc" / "main.cf").write_text(main)
-        master = _MASTER.format(port=self.port)
+        master = _MASTER.format(port=self.port, retry=self._retry)
         master += self._shipped(f"master.cf.{self.variant}")
         master += self._shipped("master.cf.reinject")
         (self.home / "etc" / "master.cf").write_text(master)

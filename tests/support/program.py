@@ -19,6 +19,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -52,6 +53,29 @@ class ProgramTrouble(AssertionError):
     """The program did not do what the test needs; the message ends with what it wrote."""
 
 
+class _Manager:
+    """What systemd is to the program: an address that takes its states while it runs."""
+
+    def __init__(self) -> None:
+        name = f"smimefilter-test-{os.getpid()}-{next(_numbers)}"
+        self.address = f"@{name}"
+        self.states: list[str] = []
+        self._path = f"\0{name}"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(self._path)
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        while message := self._socket.recv(4096):
+            self.states += message.decode().split("\n")
+
+    def close(self) -> None:
+        self._socket.sendto(b"", self._path)  # ends the thread
+        self._thread.join()
+        self._socket.close()
+
+
 class Program:
     """One installation: a configuration file, a folder for what it names, and a process."""
 
@@ -77,6 +101,7 @@ class Program:
         self._command = tuple(command)
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
+        self._manager: _Manager | None = None
         self._log = home / "serve.log"
         self._log.touch()
         self._since = 0  # where the log of this start begins
@@ -109,27 +134,22 @@ class Program:
 
     def start(self, timeout: float = 30) -> None:
         """Start `serve` and return when it says that it is ready."""
-        name = f"smimefilter-test-{os.getpid()}-{next(_numbers)}"
-        with (
-            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
-            self._log.open("ab") as log,
-        ):
-            manager.bind(f"\0{name}")
-            manager.settimeout(0.1)
-            self._since = self._log.stat().st_size
+        self._manager = _Manager()
+        self._since = self._log.stat().st_size
+        with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*self._command, "serve", "--config", str(self.config)],
                 cwd=self.home,
-                env={**self._environment, "NOTIFY_SOCKET": f"@{name}"},
+                env={**self._environment, "NOTIFY_SOCKET": self._manager.address},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
-            try:
-                self.wait_until(lambda: _ready(manager), "it to be ready", timeout)
-            except ProgramTrouble:
-                self.kill()
-                raise
+        try:
+            self.wait_until(lambda: "READY=1" in self.states, "it to be ready", timeout)
+        except ProgramTrouble:
+            self.kill()
+            raise
 
     def stop(self, timeout: float = 30) -> int:
         """Ask it to end, as systemd does, and return its exit code."""
@@ -138,10 +158,9 @@ class Program:
         try:
             return process.wait(timeout)
         except subprocess.TimeoutExpired:
-            self.kill()
             raise ProgramTrouble(f"did not end within {timeout:g} s\n{self._tail()}") from None
         finally:
-            self._process = None
+            self.kill()
 
     def kill(self) -> None:
         """End it at once, as a power cut would; nothing when it is not running."""
@@ -149,10 +168,18 @@ class Program:
         if process is not None:
             process.kill()
             process.wait()
+        manager, self._manager = self._manager, None
+        if manager is not None:
+            manager.close()
 
     def reload(self) -> None:
         """Ask it to read its policies again."""
         self._running().send_signal(signal.SIGHUP)
+
+    @property
+    def states(self) -> list[str]:
+        """What it has told systemd since it was started: `READY=1`, `RELOADING=1`, …"""
+        return list(self._manager.states) if self._manager else []
 
     @property
     def pid(self) -> int:
@@ -174,7 +201,7 @@ class Program:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._process:
+        if self._process is not None:
             self.stop()
 
     # its log
@@ -207,7 +234,7 @@ class Program:
         while not holds():
             code = self._running().poll()
             if code is not None:
-                self._process = None
+                self.kill()
                 raise ProgramTrouble(f"ended with {code}\n{self._tail()}")
             if time.monotonic() > end:
                 raise ProgramTrouble(f"waited {timeout:g} s for {what}\n{self._tail()}")
@@ -220,13 +247,6 @@ class Program:
 
     def _tail(self) -> str:
         return "\n".join(self.log().splitlines()[-40:])
-
-
-def _ready(manager: socket.socket) -> bool:
-    try:
-        return b"READY=1" in manager.recv(4096).split(b"\n")
-    except TimeoutError:
-        return False
 
 
 def _parsed(line: str) -> dict[str, Any] | None:

@@ -105,7 +105,7 @@ class Line:
 
     async def start_tls(self, context: ssl.SSLContext, name: str = "localhost") -> None:
         """The handshake."""
-        await self.writer.start_tls(context, server_hostname=name)
+        await secured(self.writer, context, server_hostname=name)
 
     async def chatter(self, octets: bytes) -> None:
         """Write the same again and again, until the connection breaks."""
@@ -153,6 +153,16 @@ async def listening(
         yield listener
     finally:
         await listener.stop(0)
+
+
+async def secured(writer: asyncio.StreamWriter, context: ssl.SSLContext, **more: Any) -> None:
+    """Handshake; a writer whose handshake fails keeps a transport, so that it can be closed."""
+    transport = writer.transport
+    try:
+        await writer.start_tls(context, **more)
+    finally:
+        if writer.transport is None:
+            writer._transport = transport  # type: ignore[attr-defined]
 
 
 DROP = object()  # a script's step: close the connection without a word
@@ -232,8 +242,8 @@ class Hop:
             wanted = self.script[verb][0] if self.script[verb] else usual[verb]
             if not self._answer(writer, verb, usual[verb]):
                 return
-            if verb == "STARTTLS" and self.tls is not None and str(wanted).startswith("2"):
-                await writer.start_tls(self.tls)
+            if verb == "STARTTLS" and self.tls is not None:
+                await secured(writer, self.tls)
             if verb == "DATA" and str(wanted).startswith("354"):
                 content = b"\r\n"
                 while not content.endswith(b"\r\n.\r\n"):

@@ -27,6 +27,7 @@ from smimefilter.pki.keyfile import read
 from smimefilter.ports.keys import PRIVATE_KEY
 from smimefilter.ports.stores import Shelf, WrappedKey
 from smimefilter.store.database import Database
+from tests.support.database import new_database
 from tests.support.pki import NOW, Issued, root
 
 MASTER = MasterKey(bytes(32))
@@ -41,7 +42,7 @@ CAROL = CA.issue(
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    async with Database(f"sqlite+aiosqlite:///{tmp_path}/x.db", upgrade=True) as opened:
+    async with new_database(tmp_path) as opened:
         store = opened.certificates
         sealed = MASTER.seal(PRIVATE_KEY, ALICE.thumbprint, key_pkcs8(ALICE.key))
         issued = [ALICE, BOB, CAROL, SUB, CA]

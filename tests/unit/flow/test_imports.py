@@ -32,6 +32,7 @@ from smimefilter.keys.wrapped import KeyVault
 from smimefilter.pki.export import certificates_pem
 from smimefilter.ports.stores import Shelf
 from smimefilter.store.database import Database
+from tests.support.database import new_database
 from tests.support.pki import Issued, root
 
 MASTER = MasterKey(bytes(32))
@@ -54,7 +55,7 @@ GARBAGE = Source("garbage.cer", b"this is no certificate")
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    async with Database(f"sqlite+aiosqlite:///{tmp_path}/x.db", upgrade=True) as opened:
+    async with new_database(tmp_path) as opened:
         yield opened
 
 

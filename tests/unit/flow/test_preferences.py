@@ -115,7 +115,9 @@ BROKEN = [
     StoredPreference("a@x.test", "minimum-rsa-bits", 2048),
     StoredPreference("a@x.test", "pkcs12-password", "in the clear"),
     StoredPreference("a@x.test", "pkcs12-password", None, b"other key"),
-    StoredPreference("a@x.test", "encrypt", None, b"wrapped"),
+    StoredPreference(
+        "a@x.test", "encrypt", None, SEALER.seal("preference", "a@x.test encrypt", b"never")
+    ),
 ]
 
 

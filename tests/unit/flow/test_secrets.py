@@ -18,6 +18,7 @@ from smimefilter.policy.preferences import ALL
 from smimefilter.ports.stores import Shelf, StoredPreference, StoreState, WrappedKey
 from smimefilter.store.certs import SqlCertificates
 from smimefilter.store.database import Database
+from tests.support.database import new_database
 from tests.support.pki import root
 
 OLD, NEW = MasterKey(bytes(32)), MasterKey(bytes(31) + b"n")
@@ -28,7 +29,7 @@ SECRET = next(name for name, preference in ALL.items() if preference.secret)
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    async with Database(f"sqlite+aiosqlite:///{tmp_path}/x.db", upgrade=True) as opened:
+    async with new_database(tmp_path) as opened:
         yield opened
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import cryptography_vectors
@@ -29,9 +29,10 @@ from smimefilter.pki.keyfile import (
     PasswordNeeded,
     UnreadableKeyFile,
     WrongPassword,
-    belongs_together,
     read,
 )
+from smimefilter.pki.privatekey import belongs_together
+from tests.support.needs import need
 from tests.support.pki import key_of, root
 
 CA = root()
@@ -95,6 +96,26 @@ def test_certificates(data: bytes) -> None:
     assert set(found.certificates) == set(CHAIN)
     assert len(found.certificates) == 3
     assert not found.refused
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b" " * 1_000_000 + b"!",
+        b"A" * 1_000_000 + b"!",
+        b"-----BEGIN X-----\n" * 50_000,
+        b"\n" * 1_000_000 + b"-----BEGIN ",
+        (b"0\x02\x05\x00" * 20_000),
+        b"0\x80" * 200_000,
+    ],
+    ids=["spaces", "letters", "begins", "lines", "values", "indefinite"],
+)
+def test_no_file_takes_long(data: bytes) -> None:
+    before = time.process_time()
+    with pytest.raises(UnreadableKeyFile) as caught:
+        read(data)
+    assert time.process_time() - before < 5
+    assert len(str(caught.value)) < 300
 
 
 def test_order_is_kept() -> None:
@@ -277,7 +298,6 @@ def test_keys_in_encryptions_of_old(name: str, password: str) -> None:
     assert len(read(path.read_bytes(), password).lone_keys) == 1
 
 
-@pytest.mark.skipif(not shutil.which("openssl"), reason="needs the openssl program")
 @pytest.mark.parametrize(
     "options",
     [
@@ -290,7 +310,7 @@ def test_keys_in_encryptions_of_old(name: str, password: str) -> None:
     ],
 )
 def test_keys_encrypted_by_openssl(options: tuple[str, ...]) -> None:
-    command = ["openssl", "pkcs8", "-topk8", "-passout", "pass:secret", *options]
+    command = [need("openssl"), "pkcs8", "-topk8", "-passout", "pass:secret", *options]
     made = subprocess.run(command, input=key_pem(BOB.key), capture_output=True, check=True)
     assert len(read(made.stdout, "secret").lone_keys) == 1
 

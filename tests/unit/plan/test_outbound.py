@@ -318,3 +318,18 @@ def test_an_unreadable_recipient_is_refused(world: World) -> None:
     decision = world.plan(ALICE, "nobody").decisions[0]
     assert decision.action is Action.REFUSE
     assert codes(decision) == [Because.BAD_ADDRESS]
+
+
+def test_other_keys_than_rsa_get_their_own_copy(world: World) -> None:
+    """NSS 3.87 cannot read mail that names an EC recipient, even for its RSA recipients."""
+    world.people[CAROL] = AUTHORITY.issue("carol", mail=CAROL, key="rsa2048")
+    plan = world.plan(ALICE, BOB, CAROL)
+    assert {copy.recipients for copy in plan.copies} == {(0,), (1,)}
+
+
+def test_a_single_label_domain_has_its_own_cipher(world: World) -> None:
+    world.person("root@localhost")
+    world.set("localhost", content_cipher="aes-128-cbc")
+    encryption = world.plan(ALICE, "root@localhost").copies[0].encryption
+    assert encryption is not None
+    assert encryption.cipher == "aes-128-cbc"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smimefilter.policy import preferences
@@ -146,6 +146,7 @@ def test_every_preference_can_be_reset(found: Preference[Any], raw: str | None) 
 
 
 @pytest.mark.parametrize("found", PREFERENCES, ids=lambda found: found.name)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_what_is_dumped_is_parsed_again(found: Preference[Any], data: st.DataObject) -> None:
     value = found.parse(data.draw(raw_values(found)))
@@ -155,6 +156,7 @@ def test_what_is_dumped_is_parsed_again(found: Preference[Any], data: st.DataObj
 
 
 @pytest.mark.parametrize("found", PREFERENCES, ids=lambda found: found.name)
+@settings(max_examples=25)
 @given(
     raw=st.none() | st.booleans() | st.integers() | st.floats() | st.text()
     | st.lists(st.text() | st.none()) | st.dictionaries(st.text(), st.text())

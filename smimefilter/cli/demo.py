@@ -1,5 +1,0 @@
-"""`smimefilter demo`."""
-
-
-def demo() -> None:
-    """Not there yet."""

@@ -1,0 +1,55 @@
+"""Content-Type as programs write it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smimefilter.message.parameters import content_type, transfer_encoding
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "parameters"),
+    [
+        (None, "text/plain", {}),
+        (b"", "text/plain", {}),
+        (b"text", "text/plain", {}),
+        (b"TEXT/HTML; Charset=UTF-8", "text/html", {"charset": "UTF-8"}),
+        (b"text/plain; charset=us-ascii (Plain text)", "text/plain", {"charset": "us-ascii"}),
+        (b'multipart/mixed; boundary="a;b=\\"c"', "multipart/mixed", {"boundary": 'a;b="c'}),
+        (b"multipart/mixed;boundary=abc;", "multipart/mixed", {"boundary": "abc"}),
+        (b"multipart/mixed ;\tboundary = abc", "multipart/mixed", {"boundary": "abc"}),
+        (b"a/b; x=1; x=2", "a/b", {"x": "1"}),
+        (b'a/b; x="open', "a/b", {"x": "open"}),
+        (b"a/b; x; y=2", "a/b", {"y": "2"}),
+        (b"a/b; name*=utf-8''%e2%82%ac%20rates", "a/b", {"name": "€ rates"}),
+        (b'a/b; name*0="a;"; name*1*=%20b; name*2=c', "a/b", {"name": "a; bc"}),
+        (b"a/b; name*0*=iso-8859-1'de'%fc; name*1=x", "a/b", {"name": "üx"}),
+        (b"a/b; name*1=b; name*0=a", "a/b", {"name": "ab"}),
+        (b"a/b; name*=no-such''%41", "a/b", {"name": "A"}),
+        (b"a/b; name=plain; name*=utf-8''other", "a/b", {"name": "plain"}),
+    ],
+)
+def test_content_type(value: bytes | None, kind: str, parameters: dict[str, str]) -> None:
+    found = content_type(value)
+    assert (found.type, dict(found.parameters)) == (kind, parameters)
+
+
+@given(st.binary(max_size=80) | st.text("a/b;=*\"'\\0% ", max_size=80).map(str.encode))
+def test_any_value_is_read(value: bytes) -> None:
+    assert "/" in content_type(value).type
+
+
+@pytest.mark.parametrize(
+    ("value", "encoding"),
+    [
+        (None, "7bit"),
+        (b"", "7bit"),
+        (b"Base64", "base64"),
+        (b"quoted-printable (safe)", "quoted-printable"),
+        (b"x-uuencode", "x-uuencode"),
+    ],
+)
+def test_transfer_encoding(value: bytes | None, encoding: str) -> None:
+    assert transfer_encoding(value) == encoding
