@@ -28,7 +28,7 @@ from smimefilter.files.policies import PolicyFiles
 from smimefilter.flow.filter import Filter
 from smimefilter.flow.secrets import prove_master_key
 from smimefilter.flow.snapshots import Snapshots
-from smimefilter.keys.master import MasterKey, generate_master_key, load_master_key
+from smimefilter.keys.master import CREDENTIAL, MasterKey, generate_master_key, load_master_key
 from smimefilter.keys.wrapped import KeyVault, WrappedKeyRing
 from smimefilter.obs import systemd
 from smimefilter.obs.log import LogJournal, forward_library_logs, make_log
@@ -96,11 +96,19 @@ class App:
 @asynccontextmanager
 async def open_app(config: Config, *, upgrade: bool = False) -> AsyncIterator[App]:
     """Open an installation; with `upgrade` its database is brought up to date first."""
-    master = load_master_key(config.master_key, os.environ.get("CREDENTIALS_DIRECTORY"))
+    master = _master_key(config)
     journal = LogJournal(make_log(config.log.format, config.log.level))
     async with Database(config.database, upgrade=upgrade) as database:
         await prove_master_key(database.secrets, master)
         yield App(config, database, master, journal)
+
+
+def _master_key(config: Config) -> MasterKey:
+    """The credential that systemd hands over, where it does; else the configured file, which
+    may belong to root alone."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    handed_over = folder is not None and (Path(folder) / CREDENTIAL).exists()
+    return load_master_key(None if handed_over else config.master_key, folder)
 
 
 async def initialise(config: Config) -> list[str]:

@@ -38,7 +38,7 @@ class Carrier:
         self._keys = keys
         self._template = lru_cache(maxsize=KEPT)(self._make_template)
 
-    def carry(self, copy: Copy, message: Message, now: datetime, token: str) -> Sequence[Chunk]:
+    def carry(self, copy: Copy, message: Message, now: datetime, token: str) -> list[bytes]:
         """The bytes of a copy, in chunks. `token`: 22 or more random letters and digits."""
         if copy.is_untouched:
             return message.chunks
