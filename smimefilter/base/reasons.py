@@ -70,6 +70,7 @@ class Because(StrEnum):
     IDENTITY_FROM = "identity-from"
     IDENTITY_ENVELOPE = "identity-envelope"
     FROM_MISMATCH = "from-mismatch"
+    LOGIN_MISMATCH = "login-mismatch"
     FROM_UNREADABLE = "from-unreadable"
     MAY_SIGN_FOR = "may-sign-for"
     ALREADY_SIGNED = "already-signed"
@@ -134,6 +135,7 @@ WORDING: Final[dict[Because, str]] = {
     Because.IDENTITY_FROM: "signed in the name of the From address",
     Because.IDENTITY_ENVELOPE: "signed in the name of the envelope sender",
     Because.FROM_MISMATCH: "the From header is not the envelope sender",
+    Because.LOGIN_MISMATCH: "the login is not that of the address to be signed for",
     Because.FROM_UNREADABLE: "the From header does not name exactly one address",
     Because.MAY_SIGN_FOR: "the envelope sender may sign for this From address",
     Because.ALREADY_SIGNED: "already signed: left as it is",

@@ -12,7 +12,7 @@ RFC 8550 §3 (addresses in certificates). Pure.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Final
@@ -50,11 +50,11 @@ class Selection:
     """All candidates for one job, the usable ones first."""
 
     candidates: tuple[Candidate, ...]
+    certificates: tuple[Certificate, ...] = field(init=False, compare=False)  # those to use
 
-    @property
-    def certificates(self) -> tuple[Certificate, ...]:
-        """The ones to use."""
-        return tuple(c.certificate for c in self.candidates if c.used and c.certificate)
+    def __post_init__(self) -> None:
+        used = (c.certificate for c in self.candidates if c.used and c.certificate)
+        object.__setattr__(self, "certificates", tuple(used))
 
     @property
     def unusable(self) -> tuple[Candidate, ...]:

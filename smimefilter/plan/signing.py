@@ -1,8 +1,10 @@
 """Whether a mail is signed, and in whose name.
 
 Nobody gets another's signature by writing another's From: the author of a mail (its one From
-address) has to be its envelope sender, or an address that the envelope sender or the login
-may sign for. Leaves the certificate to `selection.py`. RFC 8551 §3.5, RFC 8550 §3. Pure.
+address) has to be its envelope sender, or an address that the envelope sender may sign for.
+A client that logged in has to be the author, or its login may sign for the author.
+
+Leaves the certificate to `selection.py`. RFC 8551 §3.5, RFC 8550 §3. Pure.
 """
 
 from __future__ import annotations
@@ -118,36 +120,48 @@ def _identity(
 ) -> tuple[str | None, Reason]:
     """The address whose key signs, or None and why not."""
     rule = view.get(SIGNING_IDENTITY)
+    logged_in = _view_of_login(moment, login)
     if rule.value is SigningIdentity.ENVELOPE:
-        return sender, Reason(Because.IDENTITY_ENVELOPE, sender, rule.source)
-    author = mail.author
-    if author is None:
+        identity, reason = address_key(sender), Because.IDENTITY_ENVELOPE
+    elif mail.author is None:
         return None, Reason(Because.FROM_UNREADABLE, "From", rule.source)
-    if author == address_key(sender):
-        return author, Reason(Because.IDENTITY_FROM, author, rule.source)
-    permit = _permit(moment, view, author, login)
+    else:
+        identity, reason = mail.author, Because.IDENTITY_FROM
+    # A client that logged in only claims its sender: the permits of its login count.
+    permit = _permit(logged_in if login else view, identity)
+    if login and not permit and not _is_address(login, identity):
+        return None, Reason(Because.LOGIN_MISMATCH, identity, rule.source, detail=login)
+    if identity == address_key(sender):
+        return identity, Reason(reason, identity, rule.source)
     if permit:
-        return author, permit
-    if rule.value is SigningIdentity.FROM and _agrees(moment, author):
-        return author, Reason(Because.IDENTITY_FROM, author, rule.source)
-    return None, Reason(Because.FROM_MISMATCH, author, rule.source, detail=sender)
+        return identity, permit
+    if rule.value is SigningIdentity.FROM and _agrees(moment, identity):
+        return identity, Reason(reason, identity, rule.source)
+    return None, Reason(Because.FROM_MISMATCH, identity, rule.source, detail=sender)
 
 
-def _permit(moment: Moment, view: View, author: str, login: str) -> Reason | None:
-    for holder in (view, _login_view(moment, login)):
-        if holder is None:
-            continue
-        permit = holder.get(MAY_SIGN_FOR)
-        if author in permit.value or f"*@{author.rpartition('@')[2]}" in permit.value:
-            return Reason(Because.MAY_SIGN_FOR, author, permit.source)
+def _permit(holder: View | None, identity: str) -> Reason | None:
+    """The preference that lets this sender or login sign in the name of `identity`."""
+    if holder is None:
+        return None
+    permit = holder.get(MAY_SIGN_FOR)
+    if identity in permit.value or f"*@{identity.rpartition('@')[2]}" in permit.value:
+        return Reason(Because.MAY_SIGN_FOR, identity, permit.source)
     return None
 
 
-def _login_view(moment: Moment, login: str) -> View | None:
+def _view_of_login(moment: Moment, login: str) -> View | None:
     try:
-        return moment.view(login) if "@" in login else None
+        return moment.view(login) if login else None
     except BadAddress:
         return None
+
+
+def _is_address(login: str, identity: str) -> bool:
+    try:
+        return address_key(login) == identity
+    except BadAddress:
+        return False
 
 
 def _agrees(moment: Moment, author: str) -> bool:

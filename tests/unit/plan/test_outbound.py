@@ -333,3 +333,36 @@ def test_a_single_label_domain_has_its_own_cipher(world: World) -> None:
     encryption = world.plan(ALICE, "root@localhost").copies[0].encryption
     assert encryption is not None
     assert encryption.cipher == "aes-128-cbc"
+
+
+@pytest.mark.parametrize(
+    ("login", "author", "signed_by"),
+    [
+        (ALICE, ALICE, ALICE),
+        ("Alice@IN.test", ALICE, ALICE),
+        ("eve@in.test", ALICE, None),
+        ("eve", ALICE, None),
+        ("secretary@in.test", "boss@in.test", "boss@in.test"),
+        ("secretary@in.test", ALICE, None),
+    ],
+)
+def test_a_login_signs_for_itself_and_whom_it_may(
+    world: World, login: str, author: str, signed_by: str | None
+) -> None:
+    """The envelope sender is what the author is: a logged-in client can claim any."""
+    world.person("boss@in.test", key=True)
+    world.set("secretary@in.test", may_sign_for=["boss@in.test"])
+    plan = world.plan(author, BOB, login=login)
+    signing = plan.copies[0].signing
+    assert (signing and signing.certificate) == (
+        world.certificate(signed_by) if signed_by else None
+    )
+
+
+def test_permits_of_a_claimed_sender_do_not_count_for_a_login(world: World) -> None:
+    world.person("boss@in.test", key=True)
+    world.set("secretary@in.test", may_sign_for=["boss@in.test"])
+    mail = mail_to("boss@in.test", [BOB])
+    plan = world.plan("secretary@in.test", BOB, mail=mail, login="eve@in.test")
+    assert plan.copies[0].signing is None
+    assert Because.LOGIN_MISMATCH in codes(plan.decisions[0])
