@@ -9,7 +9,6 @@ Raises `AdminError`: a start that cannot work says so in one line and leaves not
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import resource
 import signal
@@ -18,7 +17,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from smimefilter import __version__
 from smimefilter.base.errors import AdminError
@@ -94,10 +93,15 @@ class App:
 
 
 @asynccontextmanager
-async def open_app(config: Config, *, upgrade: bool = False) -> AsyncIterator[App]:
-    """Open an installation; with `upgrade` its database is brought up to date first."""
+async def open_app(
+    config: Config, *, upgrade: bool = False, journal: LogJournal | None = None
+) -> AsyncIterator[App]:
+    """Open an installation; with `upgrade` its database is brought up to date first.
+
+    `journal` takes the place of the configured log.
+    """
     master = _master_key(config)
-    journal = LogJournal(make_log(config.log.format, config.log.level))
+    journal = journal or LogJournal(make_log(config.log.format, config.log.level))
     async with Database(config.database, upgrade=upgrade) as database:
         await prove_master_key(database.secrets, master)
         yield App(config, database, master, journal)
@@ -133,6 +137,7 @@ class Running:
         self._app = app
         self._snapshots = snapshots
         self._relay = SmtpRelay(app.config, app.hostname)
+        self.keeper: asyncio.Task[None] | None = None  # keeps the snapshots current
         self.filter = Filter(
             snapshots=snapshots,
             relay=self._relay,
@@ -160,6 +165,7 @@ class Running:
         except BaseException:
             await self.stop(0)
             raise
+        self.keeper = asyncio.create_task(self._snapshots.keep_current())
         for listener in self.listeners:
             self._app.journal.note(
                 "listening",
@@ -171,6 +177,9 @@ class Running:
     async def stop(self, grace: float = GRACE) -> None:
         """Take no more mail, let those under way end."""
         await asyncio.gather(*(listener.stop(grace) for listener in self.listeners))
+        if self.keeper is not None:
+            self.keeper.cancel()
+            await asyncio.gather(self.keeper, return_exceptions=True)
         self._relay.close()
 
     async def reload(self) -> None:
@@ -187,13 +196,9 @@ async def running(app: App) -> AsyncIterator[Running]:
     await snapshots.load()
     at_work = Running(app, snapshots)
     await at_work.start()
-    keeper = asyncio.create_task(snapshots.keep_current())
     try:
         yield at_work
     finally:
-        keeper.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await keeper
         await at_work.stop()
 
 
@@ -216,17 +221,22 @@ async def serve(config: Config) -> None:
         loop.add_signal_handler(signal.SIGHUP, reload)
         systemd.notify("READY=1")
         app.journal.note("ready", version=__version__, pid=os.getpid())
-        await _until(ending)
+        await _until(ending, at_work.keeper)
         systemd.notify("STOPPING=1")
         app.journal.note("stopping")
 
 
-async def _until(ending: asyncio.Event) -> None:
-    """Wait for the end, and keep systemd's watchdog quiet meanwhile."""
+async def _until(ending: asyncio.Event, keeper: asyncio.Task[None] | None) -> None:
+    """Wait for the end, and keep systemd's watchdog quiet meanwhile. A keeper that fails is
+    a defect: better begin anew than go on with what once was."""
     interval = systemd.watchdog_interval()
+    waits: set[asyncio.Task[Any]] = {asyncio.create_task(ending.wait())}
+    if keeper is not None:
+        waits.add(keeper)
     while not ending.is_set():
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ending.wait(), interval)
+        await asyncio.wait(waits, timeout=interval, return_when=asyncio.FIRST_COMPLETED)
+        if keeper is not None and keeper.done():
+            keeper.result()
         systemd.notify("WATCHDOG=1")
 
 
