@@ -10,6 +10,7 @@ Raises `KeyTrouble`, `CannotSign`, `CannotEncrypt` (4xx): a copy is made as plan
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Final
@@ -19,7 +20,7 @@ from smimefilter.cms.algorithms import CONTENT
 from smimefilter.cms.envelope import envelop
 from smimefilter.cms.sign import Signer, SignerTemplate, detached, encapsulated
 from smimefilter.message.clear import NotClearable, cleared
-from smimefilter.message.entity import Entity, canonical, outer
+from smimefilter.message.entity import Entity, Outer, canonical, outer
 from smimefilter.message.headers import cut_subject
 from smimefilter.message.wire import Message
 from smimefilter.message.wrap import SmimeType, multipart_signed, pkcs7_mime
@@ -38,20 +39,35 @@ class Carrier:
         self._keys = keys
         self._template = lru_cache(maxsize=KEPT)(self._make_template)
 
-    def carry(self, copy: Copy, message: Message, now: datetime, token: str) -> list[bytes]:
-        """The bytes of a copy, in chunks. `token`: 22 or more random letters and digits."""
-        if copy.is_untouched:
-            return message.chunks
+    def carry(
+        self, copies: Sequence[Copy], message: Message, now: datetime, token: str
+    ) -> list[list[bytes]]:
+        """The bytes of each copy, in chunks. Copies that differ in encryption alone share one
+        signature. `token`: 22 or more random letters and digits."""
+        inner: dict[object, tuple[Outer, Entity]] = {}
+        made = []
+        for copy in copies:
+            if copy.is_untouched:
+                made.append(message.chunks)
+                continue
+            kind = (copy.signing, copy.cuts)
+            if kind not in inner:
+                inner[kind] = self._inner(copy, message, now, token)
+            around, entity = inner[kind]
+            if copy.encryption:
+                entity = _encrypted(entity, copy.encryption)
+            made.append(around.around(entity))
+        return made
+
+    def _inner(
+        self, copy: Copy, message: Message, now: datetime, token: str
+    ) -> tuple[Outer, Entity]:
+        """What stays outside, and the entity to be encrypted, signed where that is planned."""
         for pattern in copy.cuts:
             message = cut_subject(message, pattern)
-        around = outer(message)
         if copy.signing:
-            entity = self._signed(message, copy.signing, now, token)
-        else:
-            entity = canonical(message)
-        if copy.encryption:
-            entity = _encrypted(entity, copy.encryption)
-        return around.around(entity)
+            return outer(message), self._signed(message, copy.signing, now, token)
+        return outer(message), canonical(message)
 
     def _signed(self, message: Message, signing: Signing, now: datetime, token: str) -> Entity:
         template = self._template(signing.certificate, signing.chain, signing.algorithm)

@@ -103,23 +103,15 @@ class Filter:
     ) -> list[tuple[Copy, Outgoing]]:
         """All copies, before the first one leaves. Large mail is worked on in a thread."""
         received = received_line(transaction.client, self._hostname, transaction.id, now)
-        made = []
-        for copy in plan.copies:
-            work = (copy, mail.message, now, secrets.token_hex(12))
-            if mail.size < self._threads_from or copy.is_untouched:
-                chunks = carrier.carry(*work)
-            else:
-                chunks = await asyncio.to_thread(carrier.carry, *work)
-            recipients = tuple(transaction.recipients[n] for n in copy.recipients)
-            out = Outgoing(
-                sender=transaction.sender,
-                recipients=recipients,
-                chunks=[received, *chunks],
-                params=transaction.params,
-                client=transaction.client,
-            )
-            made.append((copy, out))
-        return made
+        work = (plan.copies, mail.message, now, secrets.token_hex(12))
+        if mail.size < self._threads_from or all(copy.is_untouched for copy in plan.copies):
+            contents = carrier.carry(*work)
+        else:
+            contents = await asyncio.to_thread(carrier.carry, *work)
+        return [
+            (copy, _outgoing(transaction, copy, [received, *chunks]))
+            for copy, chunks in zip(plan.copies, contents, strict=True)
+        ]
 
     async def _relayed(
         self,
@@ -158,6 +150,16 @@ class Filter:
 
 def _unfit(mail: Mail) -> Fate | None:
     return LOOP if len(mail.message.all("Received")) > MAX_HOPS else None
+
+
+def _outgoing(transaction: Transaction, copy: Copy, chunks: list[bytes]) -> Outgoing:
+    return Outgoing(
+        sender=transaction.sender,
+        recipients=tuple(transaction.recipients[position] for position in copy.recipients),
+        chunks=chunks,
+        params=transaction.params,
+        client=transaction.client,
+    )
 
 
 def _planned(decision: Decision) -> Fate:

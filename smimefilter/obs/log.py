@@ -150,5 +150,8 @@ def _stamp(
     return stamped
 
 
+_ENCODER: Final = json.JSONEncoder(default=str, ensure_ascii=False)
+
+
 def _dumps(event: Any, **_: Any) -> str:
-    return json.dumps(event, default=str, ensure_ascii=False)
+    return _ENCODER.encode(event)

@@ -21,6 +21,7 @@ from smimefilter.base.envelope import (
     Transaction,
 )
 from smimefilter.base.errors import KeyTrouble, Status
+from smimefilter.flow import carry
 from smimefilter.flow.carry import Carrier
 from smimefilter.flow.filter import MAX_HOPS, Filter
 from smimefilter.flow.snapshots import State
@@ -249,3 +250,22 @@ async def test_clear_where_allowed_and_encrypted_where_possible(bench: Bench) ->
     assert b"enveloped-data" in bench.relay.content_for(BOB)
     assert b"text, long enough" not in bench.relay.content_for(BOB)
     assert b"text, long enough" in bench.relay.content_for(CAROL)
+
+
+async def test_copies_that_differ_in_encryption_alone_share_a_signature(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second, hidden recipient costs no second operation with the private key."""
+    bench.world.person(CAROL)
+    signatures: list[object] = []
+    plain = carry.detached
+
+    def detached(*args: Any) -> bytes:
+        signatures.append(args)
+        return plain(*args)
+
+    monkeypatch.setattr(carry, "detached", detached)
+    content = mail_to(ALICE, [BOB])
+    assert await bench.accept(ALICE, BOB, CAROL, content=content) == [OK, OK]
+    assert len(bench.relay.taken) == 2
+    assert len(signatures) == 1
