@@ -108,7 +108,7 @@ WORDING: Final[dict[Because, str]] = {
     Because.UNKNOWN_CRITICAL: "it has a critical extension that is not understood",
     Because.KEY_TYPE: "its kind of key cannot be used for this",
     Because.UNREADABLE: "it cannot be read",
-    Because.ADDRESS_MATCH: "selected automatically: the address matches",
+    Because.ADDRESS_MATCH: "the address matches",
     Because.ADDRESS_MISMATCH: "its subjectAltName names other addresses than this one",
     Because.CHOSEN: "chosen by hand",
     Because.INHERITED: "inherited",

@@ -19,7 +19,8 @@ from smimefilter.flow.imports import Outcome, Summary
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
-out = Console(soft_wrap=True, highlight=False)
+# Wide where nobody looks: a table in a file or pipe is not wrapped at a terminal's width.
+out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 300)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
