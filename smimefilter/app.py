@@ -25,6 +25,7 @@ from smimefilter.base.settings import load_settings
 from smimefilter.config import Config, Listener, NextHop, rooted
 from smimefilter.files.policies import PolicyFiles
 from smimefilter.flow.filter import Filter
+from smimefilter.flow.origin import Origins
 from smimefilter.flow.secrets import prove_master_key
 from smimefilter.flow.snapshots import Snapshots
 from smimefilter.keys.master import CREDENTIAL, MasterKey, generate_master_key, load_master_key
@@ -36,6 +37,10 @@ from smimefilter.smtp.listener import MailListener
 from smimefilter.smtp.relay import SmtpRelay
 from smimefilter.store.database import Database
 
+NO_POLICY: Final = """\
+# What holds for everybody; docs/preferences.md describes every preference.
+preferences: {}
+"""
 GRACE: Final = 30.0  # seconds that mails under way have to end in when stopping
 
 
@@ -124,6 +129,7 @@ async def initialise(config: Config) -> list[str]:
         made.append(f"master key {config.master_key}: keep a copy in a safe place")
     if not config.policies.exists():
         config.policies.mkdir(parents=True)
+        (config.policies / "global.yaml").write_text(NO_POLICY)
         made.append(f"policy folder {config.policies}")
     async with open_app(config, upgrade=True):
         made.append(f"database {config.database.rpartition('@')[2]}")
@@ -145,6 +151,7 @@ class Running:
             clock=now,
             hostname=app.hostname,
             threads_from=app.config.threads_from,
+            origins=Origins(app.config.own_clients),
         )
         self.listeners = [
             MailListener(

@@ -64,6 +64,7 @@ class Listener(Settings):
     port: Port = 10025
     clients: tuple[str, ...] = ("127.0.0.0/8", "::1/128")  # networks that need no login
     xforward_clients: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    originating: bool = False  # every mail here is from our own people, whatever its client
     tls: ServerTls | None = None
     auth: bool = False  # SMTP AUTH, over TLS only; logins in the store
     max_message_size: Annotated[int, Field(gt=0)] = 52_428_800  # bytes
@@ -100,6 +101,15 @@ class Config(Settings):
     next_hop: NextHop = NextHop()
     next_hops: dict[str, NextHop] = {}  # by name
     routes: dict[str, str] = {}  # recipient domain (or *.domain, or *) → name of a next hop
+    # whose mail may be signed: networks of the first client (by XFORWARD), else of the peer
+    own_clients: tuple[str, ...] = (
+        "127.0.0.0/8",
+        "::1/128",
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "fc00::/7",
+    )
     database: str = "sqlite+aiosqlite:///smimefilter.db"
     master_key: Path | None = None  # absent: the systemd credential `master-key`
     policies: Path = Path("policies")

@@ -12,6 +12,7 @@ RFC 5321 §4.1.2, RFC 5891, RFC 6531, RFC 8398. Raises `BadAddress`.
 
 from __future__ import annotations
 
+import unicodedata
 from functools import lru_cache
 
 import idna
@@ -70,7 +71,16 @@ def _local_key(local: str) -> str:
         inner = local[1:-1].replace("\\", "")
         if inner and not set(inner) & set(' ()<>[]:;@\\,"') and ".." not in inner:
             local = inner  # a quoted string that did not need its quotes is the same address
-    return local.casefold()
+    return local.lower() if local.isascii() else _wide_local_key(local)
+
+
+def _wide_local_key(local: str) -> str:
+    """NFC and lower case, each character for itself: nothing that is another mailbox becomes
+    this one (`ß` is not `ss`), and what only looks like ASCII (the Kelvin sign) is refused."""
+    if any(not c.isascii() and unicodedata.normalize("NFKC", c).isascii() for c in local):
+        raise BadAddress(f"'{local}' has a character that stands for an ASCII one")
+    composed = unicodedata.normalize("NFC", local)
+    return "".join(low if len(low := c.lower()) == 1 else c for c in composed)
 
 
 def _has_space_or_control(text: str) -> bool:

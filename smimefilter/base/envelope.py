@@ -36,6 +36,7 @@ class Client:
     helo: str = ""
     protocol: str = "ESMTP"  # ESMTP, ESMTPS, ESMTPSA, LMTP …: the `with` of a Received line
     login: str = ""  # authenticated login, if any
+    originating: bool = False  # it came by a way that only our own people have
     # NAME ADDR PORT PROTO HELO IDENT SOURCE as the client sent them, decoded
     xforward: Mapping[str, str] = field(default_factory=lambda: NO_ATTRIBUTES)
 

@@ -69,6 +69,7 @@ class Because(StrEnum):
     NO_SIGNING_CERTIFICATE = "no-signing-certificate"
     IDENTITY_FROM = "identity-from"
     IDENTITY_ENVELOPE = "identity-envelope"
+    FOREIGN_ORIGIN = "foreign-origin"
     FROM_MISMATCH = "from-mismatch"
     LOGIN_MISMATCH = "login-mismatch"
     FROM_UNREADABLE = "from-unreadable"
@@ -134,6 +135,7 @@ WORDING: Final[dict[Because, str]] = {
     Because.NO_SIGNING_CERTIFICATE: "no usable signing certificate with a private key",
     Because.IDENTITY_FROM: "signed in the name of the From address",
     Because.IDENTITY_ENVELOPE: "signed in the name of the envelope sender",
+    Because.FOREIGN_ORIGIN: "it was not brought by one of our own clients",
     Because.FROM_MISMATCH: "the From header is not the envelope sender",
     Because.LOGIN_MISMATCH: "the login is not that of the address to be signed for",
     Because.FROM_UNREADABLE: "the From header does not name exactly one address",

@@ -9,7 +9,7 @@ import typer
 from smimefilter.flow.accounts import list_accounts, put_account, remove_account
 
 from .common import DEFAULT_CONFIG, Config, PasswordFile, read_password, with_app
-from .show import Json, out, rows
+from .show import Json, rows, say
 
 app = typer.Typer(help="Logins for SMTP AUTH.", no_args_is_help=True)
 
@@ -23,14 +23,14 @@ def add(
     """Add a login, or give it a new password."""
     password = read_password(password_file, "New password")
     new = with_app(config, lambda app: put_account(app.database.accounts, login, password))
-    out.print(f"{'added' if new else 'new password for'} {login}", markup=False)
+    say(f"{'added' if new else 'new password for'} {login}")
 
 
 @app.command()
 def remove(login: Login, config: Config = DEFAULT_CONFIG) -> None:
     """Take a login away."""
     with_app(config, lambda app: remove_account(app.database.accounts, login))
-    out.print(f"removed {login}", markup=False)
+    say(f"removed {login}")
 
 
 @app.command("list")

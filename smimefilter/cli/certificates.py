@@ -29,7 +29,7 @@ from smimefilter.ports.stores import CertificateEntry, Shelf
 from smimefilter.trust.verdict import Purpose
 
 from .common import DEFAULT_CONFIG, Config, read_bytes, with_app, write_bytes
-from .show import Json, everything, out, rows, summary
+from .show import Json, everything, rows, say, summary
 
 app = typer.Typer(help="End-user and intermediate certificates.", no_args_is_help=True)
 
@@ -112,7 +112,7 @@ def export(
 
     content = export_certificates(with_app(config, look), form)
     write_bytes(to, content)
-    out.print(f"wrote {to}", markup=False)
+    say(f"wrote {to}")
 
 
 @app.command("remove")
@@ -124,7 +124,7 @@ def remove_(
     entry = with_app(
         config, lambda app: remove(app.database.certificates, thumbprint, Shelf.CERTIFICATES)
     )
-    out.print(f"removed {entry.certificate.subject}", markup=False)
+    say(f"removed {entry.certificate.subject}")
 
 
 # shared with the groups for keys and roots

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -73,13 +74,13 @@ def read_bytes(file: Path) -> bytes:
 
 def write_bytes(file: Path, content: bytes, *, secret: bool = False) -> None:
     """Write a new file whole or not at all; secret ones are readable by us alone."""
-    part = file.with_name(f".{file.name}.part")
+    part = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        descriptor = os.open(
-            part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if secret else 0o644
-        )
-        with os.fdopen(descriptor, "wb") as out:
+        with os.fdopen(os.open(part, flags, 0o600 if secret else 0o644), "wb") as out:
             out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
         part.replace(file)
     except OSError as error:
         part.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from smimefilter.ports.stores import CrlEntry
 
 from .certificates import sources_of
 from .common import DEFAULT_CONFIG, Config, with_app
-from .show import Json, out, rows, summary
+from .show import Json, rows, say, summary
 
 app = typer.Typer(help="Certificate revocation lists.", no_args_is_help=True)
 
@@ -60,7 +60,7 @@ def remove_(
         await app.database.crls.remove(found[0].sha256)
         return crl_issuer(found[0].der)
 
-    out.print(f"removed the CRL of {with_app(config, work)}", markup=False)
+    say(f"removed the CRL of {with_app(config, work)}")
 
 
 def _row(entry: CrlEntry) -> dict[str, Any]:

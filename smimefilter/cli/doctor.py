@@ -14,7 +14,7 @@ from smimefilter.base.errors import AdminError, AdminErrors
 from smimefilter.flow.checkup import Finding, Grade, look_over
 
 from .common import DEFAULT_CONFIG, Config
-from .show import Json, as_json, out
+from .show import Json, as_json, out, say
 
 _COLOURS = {Grade.GOOD: "green", Grade.WARNING: "yellow", Grade.BAD: "red"}
 
@@ -32,7 +32,7 @@ def doctor(config: Config = DEFAULT_CONFIG, json: Json = False) -> None:
             mark = f"[{_COLOURS[finding.grade]}]{finding.grade:<8}[/]"
             out.print(mark, end="")
             mend = f" ({finding.mend})" if finding.mend else ""
-            out.print(f"{finding.about}: {finding.what}{mend}", markup=False)
+            say(f"{finding.about}: {finding.what}{mend}")
     if any(finding.grade is Grade.BAD for finding in findings):
         raise typer.Exit(1)
 

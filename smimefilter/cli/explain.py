@@ -18,7 +18,7 @@ from smimefilter.plan.outbound import outbound
 from smimefilter.plan.plan import Plan
 
 from .common import DEFAULT_CONFIG, Config, read_bytes, with_app
-from .show import Json, as_json, out
+from .show import Json, as_json, say
 
 
 def explain(
@@ -40,7 +40,7 @@ def explain(
         as_json(as_data(plan))
         return
     for line in as_lines(plan):
-        out.print(line, markup=False)
+        say(line)
 
 
 async def _plan(app: App, sender: str, to: list[str], content: bytes, login: str) -> Plan:

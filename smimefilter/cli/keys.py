@@ -24,7 +24,7 @@ from .common import (
     with_app,
     write_bytes,
 )
-from .show import Json, out, rows, summary
+from .show import Json, out, rows, say, summary
 
 app = typer.Typer(help="Private keys.", no_args_is_help=True)
 
@@ -82,7 +82,7 @@ def export(
         return await export_key(store, ring, entry.certificate, password, form)
 
     write_bytes(to, with_app(config, work), secret=True)
-    out.print(f"wrote {to}", markup=False)
+    say(f"wrote {to}")
 
 
 @app.command()
@@ -91,7 +91,7 @@ def generate(
 ) -> None:
     """Make a master key in a new file that only its owner can read."""
     generate_master_key(file)
-    out.print(f"wrote {file}: keep a copy in a safe place", markup=False)
+    say(f"wrote {file}: keep a copy in a safe place")
 
 
 @app.command()
@@ -107,7 +107,7 @@ def rotate(
     """
     if not new.exists():
         generate_master_key(new)
-        out.print(f"wrote {new}: keep a copy in a safe place", markup=False)
+        say(f"wrote {new}: keep a copy in a safe place")
     master = load_master_key(new)
 
     async def work(app: App) -> Rotation:
@@ -121,5 +121,5 @@ def rotate(
         )
 
     done = with_app(config, work)
-    out.print(f"rewrapped {done.keys} private keys and {done.preferences} secrets")
-    out.print(f"now put {new} in the place of the old master key and restart", markup=False)
+    say(f"rewrapped {done.keys} private keys and {done.preferences} secrets")
+    say(f"now put {new} in the place of the old master key and restart: until then signing waits")

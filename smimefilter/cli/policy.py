@@ -17,7 +17,7 @@ from smimefilter.policy.tree import DEFAULT, View
 from smimefilter.ports.stores import StoredPreference
 
 from .common import DEFAULT_CONFIG, Config, read_password, with_app
-from .show import Json, out, rows
+from .show import Json, out, rows, say
 
 app = typer.Typer(help="Preferences.", no_args_is_help=True)
 
@@ -79,7 +79,7 @@ def set_(
         lambda app: set_preference(app.database.preferences, app.master, scope, name, raw),
     )
     shown = SECRET if stored.wrapped else "default" if stored.value is None else stored.value
-    out.print(f"{stored.scope}: {stored.name} = {_text(shown)}", markup=False)
+    say(f"{stored.scope}: {stored.name} = {_text(shown)}")
 
 
 @app.command()
@@ -91,7 +91,7 @@ def unset(scope: Scope, name: Name, config: Config = DEFAULT_CONFIG) -> None:
             f"{name} is not set in the database at {scope}",
             mend="list what is with: smimefilter policy list",
         )
-    out.print(f"{scope}: {name} is no longer set in the database", markup=False)
+    say(f"{scope}: {name} is no longer set in the database")
 
 
 @app.command("list")

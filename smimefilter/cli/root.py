@@ -22,7 +22,7 @@ from . import (
     trustlist,
 )
 from .common import DEFAULT_CONFIG, Config
-from .show import out
+from .show import out, say
 
 app = typer.Typer(
     name="smimefilter",
@@ -54,7 +54,7 @@ def init(config: Config = DEFAULT_CONFIG) -> None:
     """Set up what the settings name: master key, policy folder, database. Nothing that is
     there already is touched."""
     for line in uvloop.run(initialise(read_config(config))):
-        out.print(line, markup=False)
+        say(line)
 
 
 @app.command()

@@ -17,7 +17,7 @@ from smimefilter.ports.stores import Shelf
 
 from .certificates import COLUMNS, listing, sources_of
 from .common import DEFAULT_CONFIG, Config, with_app
-from .show import Json, err, out, rows, summary
+from .show import Json, err, rows, say, summary
 
 app = typer.Typer(help="Trusted root certificates.", no_args_is_help=True)
 
@@ -67,4 +67,4 @@ def remove_(
     entry = with_app(
         config, lambda app: remove(app.database.certificates, thumbprint, Shelf.ROOTS)
     )
-    out.print(f"removed {entry.certificate.subject}", markup=False)
+    say(f"removed {entry.certificate.subject}")

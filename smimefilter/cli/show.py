@@ -6,28 +6,40 @@ Every command hands its rows here and nothing else prints lists, so `--json` is 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from smimefilter.flow.imports import Outcome, Summary
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+_UNTAMED: Final = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+)
 
 # Wide where nobody looks: a table in a file or pipe is not wrapped at a terminal's width.
 out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 300)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
+def say(text: str) -> None:
+    """One line; what certificates and mails say in it cannot drive the terminal."""
+    out.print(_tame(text), markup=False)
+
+
 def complain(text: str) -> None:
     """What went wrong, on standard error, a line each."""
+    style = "red" if err.is_terminal else ""
     for line in text.splitlines():
-        err.print(f"smimefilter: {line}", markup=False, style="red" if err.is_terminal else "")
+        err.print(_tame(f"smimefilter: {line}"), markup=False, style=style)
 
 
 def as_json(value: Any) -> None:
@@ -51,7 +63,7 @@ def rows(
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in listed:
-        table.add_row(*(_cell(row.get(column)) for column in columns))
+        table.add_row(*(Text(_cell(row.get(column))) for column in columns))
     out.print(table)
 
 
@@ -63,9 +75,9 @@ def facts(pairs: Iterable[tuple[str, Any]], json_: bool) -> None:
         return
     width = max((len(label) for label, _ in listed), default=0)
     for label, value in listed:
-        lines = [str(v) for v in value] if isinstance(value, list | tuple) else [_cell(value)]
+        lines = value if isinstance(value, list | tuple) else [value]
         for number, line in enumerate(lines or [""]):
-            out.print(f"{label if not number else '':<{width}}  {line}", markup=False)
+            say(f"{label if not number else '':<{width}}  {_cell(line)}")
 
 
 def _cell(value: Any) -> str:
@@ -74,8 +86,13 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ", ".join(str(v) for v in value)
-    return str(value)
+        return ", ".join(_cell(v) for v in value)
+    return _tame(str(value))
+
+
+def _tame(text: str) -> str:
+    """Control characters, and those that turn the direction of writing, made visible."""
+    return _UNTAMED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def everything(things: Iterable[list[tuple[str, Any]]], json_: bool) -> None:
@@ -100,8 +117,7 @@ def summary(done: Summary, json_: bool) -> None:
             key = " with its private key" if item.with_key else ""
             thumbprint = f" {item.thumbprint[:16]}" if item.thumbprint else ""
             reason = f": {item.reason}" if item.reason else ""
-            out.print(f"{item.outcome}: {item.what}{thumbprint}{key}{reason}", markup=False)
-        counts = ", ".join(f"{done.count(outcome)} {outcome}" for outcome in Outcome)
-        out.print(counts, markup=False)
+            say(f"{item.outcome}: {item.what}{thumbprint}{key}{reason}")
+        say(", ".join(f"{done.count(outcome)} {outcome}" for outcome in Outcome))
     if done.count(Outcome.REFUSED):
         raise typer.Exit(1)

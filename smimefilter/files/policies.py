@@ -37,24 +37,24 @@ class PolicyFiles:
         self._path = path
         self._look_every = look_every
         self._seen: _Fingerprint = ()  # of the files as they were last read
-        self._had_files = False
 
     def load(self) -> Scopes:
         """What they set. Raises `AdminError` for all that is wrong.
 
-        That there are none is wrong only if there were some before: a file system that is
-        gone must not lift a policy.
+        That there is none is wrong as well: a file system that is not there must not lift a
+        policy.
         """
         self._seen = _fingerprint(self._path)  # before reading: a change while we read counts
-        folder = self._path if self._path.is_dir() else self._path.parent
         files = _read(self._path)
-        if self._had_files and not files:
+        if not files:
             mend = "bring them back, or leave an empty global.yaml to have none"
-            raise AdminError("all policy files are gone", where=str(folder), mend=mend)
+            raise AdminError("there is no policy file", where=str(self._path), mend=mend)
+        try:
+            folder = self._path if self._path.is_dir() else self._path.parent
+        except OSError as error:
+            raise _unreadable(self._path, error) from None
         with _without_collection():
-            scopes = load(files, str(folder))
-        self._had_files = bool(files)
-        return scopes
+            return load(files, str(folder))
 
     async def watch(self, changed: Callable[[], Awaitable[None]]) -> None:
         """Await `changed()` whenever the files are no longer what was last read, once they

@@ -10,7 +10,8 @@ Raises `KeyTrouble`, `CannotSign`, `CannotEncrypt` (4xx): a copy is made as plan
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Final
@@ -19,6 +20,7 @@ from smimefilter.base.algorithms import SignatureAlgorithm
 from smimefilter.cms.algorithms import CONTENT
 from smimefilter.cms.envelope import envelop
 from smimefilter.cms.sign import Signer, SignerTemplate, detached, encapsulated
+from smimefilter.cms.templates import recipient_of
 from smimefilter.message.clear import NotClearable, cleared
 from smimefilter.message.entity import Entity, Outer, canonical, outer
 from smimefilter.message.headers import cut_subject
@@ -29,6 +31,7 @@ from smimefilter.plan.plan import Copy, Encryption, Signing
 from smimefilter.policy.preferences import SignFormat
 from smimefilter.ports.keys import KeyRing
 
+_Kind = tuple[Signing | None, tuple[re.Pattern[str], ...]]  # what copies can have in common
 KEPT: Final = 1024  # signer templates
 
 
@@ -39,25 +42,21 @@ class Carrier:
         self._keys = keys
         self._template = lru_cache(maxsize=KEPT)(self._make_template)
 
-    def carry(
+    def prepare(
         self, copies: Sequence[Copy], message: Message, now: datetime, token: str
-    ) -> list[list[bytes]]:
-        """The bytes of each copy, in chunks. Copies that differ in encryption alone share one
-        signature. `token`: 22 or more random letters and digits."""
-        inner: dict[object, tuple[Outer, Entity]] = {}
-        made = []
+    ) -> Prepared:
+        """Everything that can fail, done: signatures made, once for all copies that differ in
+        encryption alone, and recipients' keys tried. `token`: 22 or more random letters and
+        digits."""
+        inner: dict[_Kind, tuple[Outer, Entity]] = {}
         for copy in copies:
-            if copy.is_untouched:
-                made.append(message.chunks)
-                continue
             kind = (copy.signing, copy.cuts)
-            if kind not in inner:
+            if not copy.is_untouched and kind not in inner:
                 inner[kind] = self._inner(copy, message, now, token)
-            around, entity = inner[kind]
             if copy.encryption:
-                entity = _encrypted(entity, copy.encryption)
-            made.append(around.around(entity))
-        return made
+                for certificate in copy.encryption.certificates:
+                    recipient_of(certificate, copy.encryption.transport)
+        return Prepared(message, inner)
 
     def _inner(
         self, copy: Copy, message: Message, now: datetime, token: str
@@ -89,6 +88,24 @@ class Carrier:
     ) -> SignerTemplate:
         key = self._keys.private_key(certificate.thumbprint)
         return SignerTemplate.of(Signer(certificate, chain, key), algorithm)
+
+
+class Prepared:
+    """A mail whose copies are made one by one, when they are about to leave: the copies of a
+    large mail to many are never in memory all at once."""
+
+    def __init__(self, message: Message, inner: Mapping[_Kind, tuple[Outer, Entity]]) -> None:
+        self._message = message
+        self._inner = inner
+
+    def chunks(self, copy: Copy) -> list[bytes]:
+        """The bytes of a copy."""
+        if copy.is_untouched:
+            return self._message.chunks
+        around, entity = self._inner[copy.signing, copy.cuts]
+        if copy.encryption:
+            entity = _encrypted(entity, copy.encryption)
+        return around.around(entity)
 
 
 def _encrypted(entity: Entity, encryption: Encryption) -> Entity:

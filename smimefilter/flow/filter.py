@@ -15,7 +15,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 from smimefilter.base.address import BadAddress
 from smimefilter.base.envelope import (
@@ -34,10 +34,15 @@ from smimefilter.plan.plan import Action, Copy, Decision, Plan
 from smimefilter.ports.journal import Journal, MailRecord
 from smimefilter.ports.relay import Outgoing, Relay
 
-from .carry import Carrier
+from .carry import Prepared
 from .notices import tell_sender
+from .origin import Origins
 from .snapshots import Snapshots
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+COPIES_AT_ONCE: Final = 4  # of one mail; each is in memory while it is relayed
 MAX_HOPS: Final = 50  # Received fields; RFC 5321 §6.3 asks for a large number
 TROUBLE: Final = Deferred(Status(4, "3.0"), "try again later")
 LOOP: Final = Refused(Status(5, "4.6"), "too many hops: this mail is going in circles")
@@ -56,117 +61,143 @@ class Filter:
         clock: Callable[[], datetime],
         hostname: str,
         threads_from: int,
+        origins: Origins,
     ) -> None:
-        self._snapshots = snapshots
-        self._relay = relay
-        self._journal = journal
-        self._clock = clock
-        self._hostname = hostname
-        self._threads_from = threads_from
+        self.snapshots = snapshots
+        self.relay = relay
+        self.journal = journal
+        self.clock = clock
+        self.hostname = hostname
+        self.threads_from = threads_from
+        self.origins = origins
 
     async def accept(self, transaction: Transaction) -> list[Fate]:
         """The fates of a mail's recipients, in order. Never raises but for cancellation."""
         started = time.perf_counter()
-        plan: Plan | None = None
-        revision = 0
+        way = _Way(self, transaction)
         try:
-            state = self._snapshots.current
-            revision = state.snapshot.revision
-            moment = state.snapshot.at(self._clock())
-            mail = Mail(Message(transaction.content))
-            refusal = _unfit(mail)
-            if refusal is None:
-                plan = outbound(transaction, mail, moment)
-                outgoing = await self._made(transaction, mail, plan, state.carrier, moment.now)
-                fates = await self._relayed(transaction, plan, outgoing, moment.now)
-            else:
-                fates = [refusal] * len(transaction.recipients)
+            await way.go()
         except BadAddress:
-            fates = [BAD_SENDER] * len(transaction.recipients)
+            way.settle_rest(BAD_SENDER)
         except MailError as error:
-            fates = [_fate_of(error)] * len(transaction.recipients)
-            self._journal.trouble("mail deferred", error, id=transaction.id)
+            way.settle_rest(_fate_of(error))
+            self.journal.trouble("mail deferred", error, id=transaction.id)
         except Exception as error:  # noqa: BLE001 - a defect delays a mail, it never bounces it
-            fates = [TROUBLE] * len(transaction.recipients)
-            self._journal.trouble("mail deferred: defect", error, id=transaction.id)
+            way.settle_rest(TROUBLE)
+            self.journal.trouble("mail deferred: defect", error, id=transaction.id)
         took = (time.perf_counter() - started) * 1000
-        self._journal.mail(MailRecord(transaction, plan, tuple(fates), took, revision))
+        fates = way.settled()
+        self.journal.mail(MailRecord(transaction, way.plan, tuple(fates), took, way.revision))
         return fates
 
-    async def _made(
-        self,
-        transaction: Transaction,
-        mail: Mail,
-        plan: Plan,
-        carrier: Carrier,
-        now: datetime,
-    ) -> list[tuple[Copy, Outgoing]]:
-        """All copies, before the first one leaves. Large mail is worked on in a thread."""
-        received = received_line(transaction.client, self._hostname, transaction.id, now)
-        work = (plan.copies, mail.message, now, secrets.token_hex(12))
-        if mail.size < self._threads_from or all(copy.is_untouched for copy in plan.copies):
-            contents = carrier.carry(*work)
+
+class _Way:
+    """One mail on its way: what is known of it so far, and the fates that are settled.
+
+    A fate once settled stays: trouble later on never makes a delivery undone, and never makes
+    a copy leave twice.
+    """
+
+    def __init__(self, by: Filter, transaction: Transaction) -> None:
+        self._by = by
+        self._transaction = transaction
+        self._fates: list[Fate | None] = [None] * len(transaction.recipients)
+        self.plan: Plan | None = None
+        self.revision = 0
+
+    async def go(self) -> None:
+        """From facts to fates."""
+        by, transaction = self._by, self._transaction
+        state = by.snapshots.current
+        self.revision = state.snapshot.revision
+        moment = state.snapshot.at(by.clock())
+        mail = Mail(Message(transaction.content))
+        if len(mail.message.all("Received")) > MAX_HOPS:
+            self.settle_rest(LOOP)
+            return
+        ours = by.origins.is_ours(transaction.client)
+        self.plan = plan = outbound(transaction, mail, moment, ours=ours)
+        for position, decision in enumerate(plan.decisions):
+            self._fates[position] = _planned(decision)
+        work = (plan.copies, mail.message, moment.now, secrets.token_hex(12))
+        prepared = await self._worked(state.carrier.prepare, *work)
+        received = received_line(transaction.client, by.hostname, transaction.id, moment.now)
+        if transaction.one_reply:
+            await self._relay_in_turn(prepared, received)
+            fates = await tell_sender(
+                transaction, self.settled(), by.relay, host=by.hostname, now=moment.now
+            )
+            self._fates = list(fates)
         else:
-            contents = await asyncio.to_thread(carrier.carry, *work)
-        return [
-            (copy, _outgoing(transaction, copy, [received, *chunks]))
-            for copy, chunks in zip(plan.copies, contents, strict=True)
-        ]
+            turn = asyncio.Semaphore(COPIES_AT_ONCE)
+            await asyncio.gather(
+                *(self._relay(copy, prepared, received, turn) for copy in plan.copies)
+            )
 
-    async def _relayed(
-        self,
-        transaction: Transaction,
-        plan: Plan,
-        outgoing: Sequence[tuple[Copy, Outgoing]],
-        now: datetime,
-    ) -> list[Fate]:
-        fates = [_planned(decision) for decision in plan.decisions]
-        if not transaction.one_reply:
-            await asyncio.gather(*(self._relay_one(copy, out, fates) for copy, out in outgoing))
-            return fates
-        await self._relay_in_turn(outgoing, fates)
-        return await tell_sender(transaction, fates, self._relay, host=self._hostname, now=now)
+    def settle_rest(self, fate: Fate) -> None:
+        """The fate of all recipients that have none yet."""
+        self._fates = [known or fate for known in self._fates]
 
-    async def _relay_in_turn(
-        self, outgoing: Sequence[tuple[Copy, Outgoing]], fates: list[Fate]
-    ) -> None:
+    def settled(self) -> list[Fate]:
+        """The fates; what has none yet is deferred."""
+        return [fate or TROUBLE for fate in self._fates]
+
+    async def _relay_in_turn(self, prepared: Prepared, received: bytes) -> None:
         """One after the other; a deferral before anything was delivered ends it, so that the
         client's next try starts from nothing and makes no duplicates."""
-        for number, (copy, out) in enumerate(outgoing):
-            await self._relay_one(copy, out, fates)
-            nothing_out = not any(isinstance(fate, Delivered) for fate in fates)
-            deferred = next((fate for fate in fates if isinstance(fate, Deferred)), None)
+        assert self.plan is not None
+        turn = asyncio.Semaphore(1)
+        for copy in self.plan.copies:
+            await self._relay(copy, prepared, received, turn)
+            nothing_out = not any(isinstance(fate, Delivered) for fate in self._fates)
+            deferred = next((fate for fate in self._fates if isinstance(fate, Deferred)), None)
             if deferred and nothing_out:
-                for later, _ in outgoing[number + 1 :]:
-                    for position in later.recipients:
-                        fates[position] = deferred
+                self.settle_rest(deferred)
                 return
 
-    async def _relay_one(self, copy: Copy, out: Outgoing, fates: list[Fate]) -> None:
-        delivered = await self._relay.deliver(out)
-        for position, fate in zip(copy.recipients, delivered, strict=True):
-            fates[position] = fate
+    async def _relay(
+        self, copy: Copy, prepared: Prepared, received: bytes, turn: asyncio.Semaphore
+    ) -> None:
+        """Make one copy and hand it over; its trouble is that of its recipients alone."""
+        async with turn:
+            fates: Sequence[Fate]
+            try:
+                chunks = await self._worked(prepared.chunks, copy)
+                out = self._outgoing(copy, [received, *chunks])
+                fates = await self._by.relay.deliver(out)
+            except MailError as error:
+                fates = [_fate_of(error)] * len(copy.recipients)
+                self._by.journal.trouble("copy deferred", error, id=self._transaction.id)
+            except Exception as error:  # noqa: BLE001 - the other copies go on
+                fates = [TROUBLE] * len(copy.recipients)
+                self._by.journal.trouble(
+                    "copy deferred: defect", error, id=self._transaction.id
+                )
+        for position, fate in zip(copy.recipients, fates, strict=True):
+            self._fates[position] = fate
+
+    async def _worked(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The result of CPU work; of a large mail it is done in a thread."""
+        if len(self._transaction.content) < self._by.threads_from:
+            return work(*args, **kwargs)
+        return await asyncio.to_thread(work, *args, **kwargs)
+
+    def _outgoing(self, copy: Copy, chunks: list[bytes]) -> Outgoing:
+        transaction = self._transaction
+        return Outgoing(
+            sender=transaction.sender,
+            recipients=tuple(transaction.recipients[n] for n in copy.recipients),
+            chunks=chunks,
+            params=transaction.params,
+            client=transaction.client,
+        )
 
 
-def _unfit(mail: Mail) -> Fate | None:
-    return LOOP if len(mail.message.all("Received")) > MAX_HOPS else None
-
-
-def _outgoing(transaction: Transaction, copy: Copy, chunks: list[bytes]) -> Outgoing:
-    return Outgoing(
-        sender=transaction.sender,
-        recipients=tuple(transaction.recipients[position] for position in copy.recipients),
-        chunks=chunks,
-        params=transaction.params,
-        client=transaction.client,
-    )
-
-
-def _planned(decision: Decision) -> Fate:
-    """The fate of a recipient before anything is relayed."""
+def _planned(decision: Decision) -> Fate | None:
+    """The fate of a recipient whose copy is not to be relayed at all."""
     refusal = decision.refusal
     if refusal is None:
-        return TROUBLE
+        return None
     if decision.action is Action.DEFER:
         return Deferred(refusal.status, refusal.text)
     return Refused(refusal.status, refusal.text)

@@ -2,7 +2,9 @@
 
 Only over SMTP, only when another recipient's copy went out, never in answer to a null sender,
 never where NOTIFY=NEVER asks for silence. A notice that cannot be handed over now defers the
-mail: a refusal is never lost. Leaves the notice's form to `message/notice.py`. RFC 3461, 3464.
+mail; one that is refused leaves the refusal to the reply. A refusal is never lost.
+
+Leaves the notice's form to `message/notice.py`. RFC 3461, 3464.
 """
 
 from __future__ import annotations
@@ -46,7 +48,10 @@ async def tell_sender(
     for n in refused:
         fate = fates[n]
         assert isinstance(fate, Refused)
-        told[n] = trouble if trouble and n in wanted else Notified(fate)
+        if n not in wanted or trouble is None:
+            told[n] = Notified(fate)
+        elif isinstance(trouble, Deferred):
+            told[n] = trouble
     return told
 
 
@@ -62,8 +67,8 @@ async def _send(
     *,
     host: str,
     now: datetime,
-) -> Deferred | None:
-    """Hand the notice over; the deferral when that did not work."""
+) -> Deferred | Refused | None:
+    """Hand the notice over; what became of it when that did not work."""
     if not wanted:
         return None
     occasion = Occasion(
@@ -73,13 +78,20 @@ async def _send(
         now=now,
         sender=transaction.sender,
         envelope_id=transaction.param("ENVID") or "",
-        whole=(transaction.param("RET") or "").upper() == "FULL",
+        whole=_may_return_all(transaction, [fates[n] for n in wanted]),
     )
     refused = [_undelivered(transaction.recipients[n], fates[n]) for n in wanted]
     told = notice(occasion, Message(transaction.content), refused)
     to = Recipient(transaction.sender, ("NOTIFY=NEVER",))
     (fate,) = await relay.deliver(Outgoing(NULL_SENDER, (to,), [told.content], told.params))
-    return fate if isinstance(fate, Deferred) else None
+    return fate if isinstance(fate, Deferred | Refused) else None
+
+
+def _may_return_all(transaction: Transaction, refused: Sequence[Fate]) -> bool:
+    """Whether the notice may carry the whole mail: the sender asked for it, and no policy of
+    ours stands against the content's going in clear."""
+    by_policy = any(isinstance(fate, Refused) and fate.by_policy for fate in refused)
+    return not by_policy and (transaction.param("RET") or "").upper() == "FULL"
 
 
 def _undelivered(recipient: Recipient, fate: Fate) -> Undelivered:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from smimefilter.base.errors import AdminError, MailError
+from smimefilter.base.errors import AdminError
 from smimefilter.pki.crl import Crl, UnreadableCrl
 from smimefilter.plan.snapshot import CertificateIndex, Snapshot
 from smimefilter.policy.tree import Scopes, Tree
@@ -81,7 +81,7 @@ class Snapshots:
             try:
                 files = await asyncio.to_thread(self._policies.load)
                 await self._replace(files, self._store)
-            except (AdminError, MailError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the old state is good
                 self._journal.trouble("policies not reloaded, the old ones stay", error)
             else:
                 self._journal.note("policies reloaded", scopes=len(files))
@@ -93,7 +93,7 @@ class Snapshots:
             try:
                 await self._look()
                 failing = False
-            except (MailError, AdminError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the old state is good
                 if not failing:  # once, not every second
                     self._journal.trouble("store not read, the old state stays", error)
                 failing = True

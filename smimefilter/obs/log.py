@@ -7,6 +7,7 @@ are logged, contents, subjects and keys never are. structlog writes.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -73,7 +74,8 @@ class LogJournal:
     def mail(self, record: MailRecord) -> None:
         """One line for one mail."""
         transaction = record.transaction
-        self.log.info(
+        self._write(
+            "info",
             "mail",
             id=transaction.id,
             sender=transaction.sender,
@@ -89,13 +91,20 @@ class LogJournal:
     def trouble(self, what: str, error: BaseException, **about: object) -> None:
         """Expected kinds of trouble get a line, a defect gets its traceback too."""
         if isinstance(error, MailError | AdminError):
-            self.log.warning(what, error=str(error) or type(error).__name__, **about)
+            said = str(error) or type(error).__name__
+            self._write("warning", what, error=said, **about)
         else:
-            self.log.error(what, error=type(error).__name__, traceback=_where(error), **about)
+            name, places = type(error).__name__, _where(error)
+            self._write("error", what, error=name, traceback=places, **about)
 
     def note(self, event: str, **about: object) -> None:
         """A line of its own."""
-        self.log.info(event, **about)
+        self._write("info", event, **about)
+
+    def _write(self, level: str, event: str, **fields: object) -> None:
+        """A full disk under the log is no reason to answer for a mail otherwise."""
+        with contextlib.suppress(OSError, ValueError):
+            getattr(self.log, level)(event, **fields)
 
 
 def _recipients(record: MailRecord) -> list[dict[str, Any]]:

@@ -85,10 +85,15 @@ UNTOUCHED: Final = _Treatment()
 _EVERYBODY: Final = frozenset({GLOBAL, DEFAULT})  # scopes that say nothing of a recipient
 
 
-def outbound(transaction: Transaction, mail: Mail, moment: Moment) -> Plan:
-    """The plan for a mail. Raises `BadAddress` when the sender cannot be read."""
+def outbound(
+    transaction: Transaction, mail: Mail, moment: Moment, *, ours: bool = True
+) -> Plan:
+    """The plan for a mail; `ours`: one of our own clients brought it.
+
+    Raises `BadAddress` when the sender cannot be read.
+    """
     view = moment.view(transaction.sender)
-    sender = _read_sender(transaction, mail, moment, view)
+    sender = _read_sender(transaction, mail, moment, view, ours=ours)
     outcomes = [
         _decide(moment, sender, recipient.address) for recipient in transaction.recipients
     ]
@@ -97,14 +102,16 @@ def outbound(transaction: Transaction, mail: Mail, moment: Moment) -> Plan:
     return Plan(decisions, copies, sender.signer.selection, sender.additional)
 
 
-def _read_sender(transaction: Transaction, mail: Mail, moment: Moment, view: View) -> _Sender:
+def _read_sender(
+    transaction: Transaction, mail: Mail, moment: Moment, view: View, *, ours: bool
+) -> _Sender:
     limit = view.get(MAX_SMIME_SIZE)
     too_large = None
     if limit.value is not None and mail.size > limit.value:
         too_large = Reason(Because.TOO_LARGE, "max-smime-size", limit.source, str(limit.value))
     login = transaction.client.login
     signer = (
-        choose_signer(moment, view, mail, transaction.sender, login)
+        choose_signer(moment, view, mail, transaction.sender, login, ours=ours)
         if too_large is None
         else NOT_SIGNED
     )
@@ -135,6 +142,9 @@ def _skipped(view: View, mail: Mail) -> Reason | None:
 
 
 def _decide(moment: Moment, sender: _Sender, address: str) -> tuple[Decision, _Treatment]:
+    if address.lower() == "postmaster":  # RFC 5321 §4.5.1: without a domain it is our own
+        why = Reason(Because.LOCALITY_INTERNAL, address)
+        return Decision(address, Action.UNTOUCHED, (why,)), UNTOUCHED
     try:
         view = moment.view(address)
     except BadAddress as error:
@@ -261,6 +271,9 @@ def _unsignable(
     if obstacle.because is Because.NO_SIGNING_CERTIFICATE:
         text = f"signing required, but there is no usable certificate for {obstacle.about}"
         return _refused(address, reasons, MUST_SIGN, text)
+    if obstacle.because is Because.FOREIGN_ORIGIN:
+        text = "this sender's mail is signed, and is taken from our own clients only"
+        return _refused(address, reasons, NOT_AUTHORISED, text)
     text = "signing required, but the From address is not the sender's to sign for"
     return _refused(address, reasons, NOT_AUTHORISED, text)
 

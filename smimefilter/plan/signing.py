@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from smimefilter.base.address import BadAddress, address_key
 from smimefilter.base.reasons import Because, Reason
 from smimefilter.policy.preferences import (
+    LOCALITY,
     MAY_SIGN_FOR,
     ON_MISSING_SIGNATURE,
     SIGN,
@@ -22,6 +23,7 @@ from smimefilter.policy.preferences import (
     SIGNING_IDENTITY,
     SKIP_CALENDAR,
     SKIP_SIGNED,
+    Locality,
     OnMissingSignature,
     Sign,
     SigningIdentity,
@@ -70,20 +72,26 @@ _WISHES = {
 
 
 def choose_signer(
-    moment: Moment, view: View, mail: Mail, sender: str, login: str
+    moment: Moment, view: View, mail: Mail, sender: str, login: str, *, ours: bool
 ) -> SignerChoice:
-    """The signing of a mail from `sender` (envelope), whose preferences are `view`."""
+    """The signing of a mail from `sender` (envelope), whose preferences are `view`. `ours`:
+    one of our own clients brought it."""
     if not sender:
         return SignerChoice(Sign.NEVER, None, (Reason(Because.NULL_SENDER),))
+    if not ours and view.get(LOCALITY).value is Locality.EXTERNAL:
+        foreign = Reason(Because.FOREIGN_ORIGIN, sender, "own-clients")
+        return SignerChoice(Sign.NEVER, None, (foreign,))
     wish, reason, trigger = _wish(view, mail)
     if wish is Sign.NEVER:
         return SignerChoice(wish, None, (reason,))
+    identity, why = _identity(moment, view, mail, sender, login)
+    if not ours:
+        identity, why = None, Reason(Because.FOREIGN_ORIGIN, sender, "own-clients")
+    if identity is None:
+        return SignerChoice(wish, None, (reason, why), trigger=trigger, forbidden=why)
     skip = _skipped(view, mail)
     if skip:
         return SignerChoice(Sign.NEVER, None, (reason, skip))
-    identity, why = _identity(moment, view, mail, sender, login)
-    if identity is None:
-        return SignerChoice(wish, None, (reason, why), trigger=trigger, forbidden=why)
     selection = for_signing(moment, identity)
     if not selection.certificates:
         return _without(view, wish, (reason, why), selection, trigger, identity)

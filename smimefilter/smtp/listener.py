@@ -118,6 +118,7 @@ def _terms(
         max_message_size=settings.max_message_size,
         max_recipients=settings.max_recipients,
         timeout=settings.timeout,
+        originating=settings.originating,
         tls=_server_context(settings.tls) if settings.tls else None,
         logins=Logins(accounts) if settings.auth and accounts is not None else None,
         abilities=abilities,

@@ -270,6 +270,7 @@ class SmtpSession(Conversation):
             if self.session.extended_smtp
             else "SMTP",
             login=self._login,
+            originating=self.terms.originating or bool(self.session.authenticated),
             xforward=NO_ATTRIBUTES if self._xforward is None else self._xforward,
         )
         return self._client

@@ -54,6 +54,7 @@ class Terms:
     max_message_size: int  # octets
     max_recipients: int
     timeout: float  # seconds without a word from the client
+    originating: bool = False  # mail that is taken here is from our own people
     tls: ssl.SSLContext | None = None
     logins: Logins | None = None
     abilities: Abilities = lambda: None  # EHLO keywords of the next hop; None: not known yet

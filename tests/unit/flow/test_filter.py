@@ -24,6 +24,7 @@ from smimefilter.base.errors import KeyTrouble, Status
 from smimefilter.flow import carry
 from smimefilter.flow.carry import Carrier
 from smimefilter.flow.filter import MAX_HOPS, Filter
+from smimefilter.flow.origin import Origins
 from smimefilter.flow.snapshots import State
 from smimefilter.ports.journal import MailRecord
 from smimefilter.ports.relay import Outgoing
@@ -111,7 +112,9 @@ class Bench:
             clock=lambda: NOW,
             hostname="gw.test",
             threads_from=self.threads_from,
+            origins=Origins(["192.0.2.0/24"]),
         )
+        special.setdefault("client", Client("192.0.2.7"))
         transaction = Transaction("id1", sender, to, content, **special)
         return await sut.accept(transaction)
 
@@ -214,7 +217,7 @@ async def test_key_trouble_defers_and_nothing_leaves(bench: Bench) -> None:
 async def test_a_defect_defers_and_shows_nothing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def defect(*_: object) -> None:
+    def defect(*_: object, **__: object) -> None:
         raise RuntimeError("the secret is 42")
 
     monkeypatch.setattr("smimefilter.flow.filter.outbound", defect)
@@ -269,3 +272,61 @@ async def test_copies_that_differ_in_encryption_alone_share_a_signature(
     assert await bench.accept(ALICE, BOB, CAROL, content=content) == [OK, OK]
     assert len(bench.relay.taken) == 2
     assert len(signatures) == 1
+
+
+async def test_an_outsider_who_claims_our_sender_gets_no_signature(bench: Bench) -> None:
+    """As after an alias: from the internet, with our own sender, to somebody outside."""
+    bench.world.set("in.test", locality="internal")
+    client = Client("127.0.0.1", xforward={"ADDR": "203.0.113.66", "SOURCE": "REMOTE"})
+    assert await bench.accept(ALICE, BOB, client=client) == [OK]
+    content = bench.relay.content_for(BOB)
+    assert b"enveloped-data" in content
+    (copy,) = bench.journal.records[0].plan.copies  # type: ignore[union-attr]
+    assert copy.signing is None
+    bench.world.set("in.test", sign="always")
+    (fate,) = await bench.accept(ALICE, BOB, client=client)
+    assert isinstance(fate, Refused)
+    assert str(fate.status) == "5.7.1"
+
+
+async def test_trouble_with_one_copy_leaves_the_others_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken(address: str) -> Fate:
+        if address == CAROL:
+            raise RuntimeError("the relay broke")
+        return OK
+
+    bench.relay.answer = taken
+    fates = await bench.accept(ALICE, BOB, CAROL, one_reply=False)
+    assert fates[0] == OK
+    assert isinstance(fates[1], Deferred)
+
+
+async def test_a_defect_in_the_notice_does_not_undo_a_delivery(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def defect(*_: object) -> None:
+        raise RuntimeError
+
+    bench.world.set(ALICE, encrypt="mandatory")
+    monkeypatch.setattr("smimefilter.flow.notices.notice", defect)
+    fates = await bench.accept(ALICE, BOB, CAROL)
+    assert fates[0] == OK
+    assert isinstance(fates[1], Refused)
+
+
+async def test_a_refused_notice_leaves_the_refusal_to_the_reply(bench: Bench) -> None:
+    bench.world.set(ALICE, encrypt="mandatory")
+    bench.relay.answer = lambda address: NO if address == ALICE else OK
+    fates = await bench.accept(ALICE, BOB, CAROL)
+    assert fates[0] == OK
+    assert isinstance(fates[1], Refused)
+
+
+async def test_a_notice_never_carries_what_had_to_be_encrypted(bench: Bench) -> None:
+    bench.world.set(ALICE, encrypt="mandatory")
+    await bench.accept(ALICE, BOB, CAROL, params=("RET=FULL",))
+    notice = b"".join(bench.relay.taken[-1].chunks)
+    assert bench.relay.taken[-1].sender == ""
+    assert b"text, long enough" not in notice
