@@ -11,6 +11,7 @@ from smimefilter.app import App, now
 from smimefilter.base.address import BadAddress
 from smimefilter.base.envelope import Client, Recipient, Transaction
 from smimefilter.base.errors import AdminError
+from smimefilter.flow.origin import Origins
 from smimefilter.message.wire import Message
 from smimefilter.plan.explain import as_data, as_lines
 from smimefilter.plan.facts import Mail
@@ -26,6 +27,9 @@ def explain(
     to: Annotated[list[str], typer.Option("--to", help="Recipient; may be given again.")],
     subject: Annotated[str, typer.Option(help="Subject of the mail.")] = "",
     login: Annotated[str, typer.Option(help="The login that hands it over.")] = "",
+    client: Annotated[
+        str, typer.Option(help="Address of the client; by default one of our own.")
+    ] = "",
     file: Annotated[
         Path | None, typer.Argument(help="The mail itself; else one is made up.")
     ] = None,
@@ -35,7 +39,8 @@ def explain(
     """What would happen to a mail, and why. No mail is sent."""
     sender = "" if sender == "<>" else sender
     content = read_bytes(file) if file else _made_up(sender, to, subject)
-    plan = with_app(config, lambda app: _plan(app, sender, to, content, login))
+    who = Client(peer=client, login=login, originating=not client)
+    plan = with_app(config, lambda app: _plan(app, sender, to, content, who))
     if json:
         as_json(as_data(plan))
         return
@@ -43,14 +48,13 @@ def explain(
         say(line)
 
 
-async def _plan(app: App, sender: str, to: list[str], content: bytes, login: str) -> Plan:
+async def _plan(app: App, sender: str, to: list[str], content: bytes, client: Client) -> Plan:
     moment = (await app.snapshots().load()).snapshot.at(now())
     recipients = tuple(Recipient(address) for address in to)
-    transaction = Transaction(
-        "explain", sender, recipients, content, client=Client(login=login)
-    )
+    transaction = Transaction("explain", sender, recipients, content, client=client)
+    ours = Origins(app.config.own_clients).is_ours(client)
     try:
-        return outbound(transaction, Mail(Message(content)), moment)
+        return outbound(transaction, Mail(Message(content)), moment, ours=ours)
     except BadAddress as error:
         raise AdminError(str(error)) from None
 

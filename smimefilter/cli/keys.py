@@ -122,4 +122,6 @@ def rotate(
 
     done = with_app(config, work)
     say(f"rewrapped {done.keys} private keys and {done.preferences} secrets")
-    say(f"now put {new} in the place of the old master key and restart: until then signing waits")
+    say(
+        f"now put {new} in the place of the old master key and restart: until then signing waits"
+    )
