@@ -24,7 +24,7 @@ from .common import (
     with_app,
     write_bytes,
 )
-from .show import Json, out, rows, say, summary
+from .show import Json, rows, say, summary
 
 app = typer.Typer(help="Private keys.", no_args_is_help=True)
 
@@ -122,6 +122,4 @@ def rotate(
 
     done = with_app(config, work)
     say(f"rewrapped {done.keys} private keys and {done.preferences} secrets")
-    say(
-        f"now put {new} in the place of the old master key and restart: until then signing waits"
-    )
+    say(f"now put {new} in the place of the old master key and restart: signing waits for it")
