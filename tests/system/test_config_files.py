@@ -36,13 +36,15 @@ def test_what_the_settings_spell_out_are_the_defaults() -> None:
     assert config.listeners == (Listener(),)
     assert config.next_hop == NextHop()
     assert config.log == default.log
+    assert config.own_clients == default.own_clients
 
 
 def test_the_commented_examples_are_valid_too() -> None:
     config = _settings(EXAMPLES)
     assert config.hostname
     assert config.threads_from == Config().threads_from
-    relay = config.listeners[1]
+    _, own, relay = config.listeners
+    assert own.originating
     assert relay.auth
     assert relay.tls
     assert set(config.routes.values()) == set(config.next_hops)
@@ -51,8 +53,8 @@ def test_the_commented_examples_are_valid_too() -> None:
 def test_every_setting_is_shown() -> None:
     config = _settings(EXAMPLES)
     assert config.model_fields_set == set(Config.model_fields)
-    shown = config.listeners[0].model_fields_set | config.listeners[1].model_fields_set
-    assert shown == set(Listener.model_fields)
+    shown = [listener.model_fields_set for listener in config.listeners]
+    assert set().union(*shown) == set(Listener.model_fields)
     hops = [config.next_hop, *config.next_hops.values()]
     assert set().union(*(hop.model_fields_set for hop in hops)) == set(NextHop.model_fields)
 
