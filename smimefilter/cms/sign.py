@@ -15,12 +15,14 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from smimefilter.base.algorithms import SignatureAlgorithm
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
+from smimefilter.pki.keykinds import why_not_encrypt, why_not_sign
 
 from . import der
 from .algorithms import CAPABILITIES, DATA, SIGNED_DATA, CannotSign, Scheme, scheme_of
@@ -35,7 +37,6 @@ _CONTENT_TYPE: Final = der.oid("1.2.840.113549.1.9.3")
 _SMIME_CAPABILITIES: Final = der.oid("1.2.840.113549.1.9.15")
 _ENCRYPTION_KEY_PREFERENCE: Final = der.oid("1.2.840.113549.1.9.16.2.11")
 _SIGNING_CERTIFICATE_V2: Final = der.oid("1.2.840.113549.1.9.16.2.47")
-_ENCRYPTING_KEYS: Final = frozenset({"rsa", "ec"})
 _ENCRYPTING_USAGES: Final = frozenset({"keyEncipherment", "keyAgreement"})
 _LAST_UTC_TIME: Final = 2049
 
@@ -68,6 +69,8 @@ class SignerTemplate:
         certificate = signer.certificate
         scheme = scheme_of(algorithm, signer.key)
         try:
+            if unfit := why_not_sign(certificate):
+                raise CannotSign(unfit)
             if certificate.public_key != signer.key.public_key():
                 raise CannotSign("the private key is not that of the certificate")
             chain = _without_root(signer.chain)
@@ -129,7 +132,7 @@ def _signer_infos(content: Iterable[Chunk], template: SignerTemplate, at: dateti
             (
                 *template.attributes,
                 _attribute(_MESSAGE_DIGEST, der.tlv(der.OCTET_STRING, digest.digest())),
-                _attribute(_SIGNING_TIME, _time(at)),
+                _attribute(_SIGNING_TIME, _time(at.replace(microsecond=0))),
             )
         )
     )
@@ -162,8 +165,8 @@ def _fixed_attributes(certificate: Certificate, name: bytes) -> tuple[bytes, ...
         _attribute(_SIGNING_CERTIFICATE_V2, signing_certificate),
     ]
     usage = certificate.key_usage
-    able = certificate.key_algorithm in _ENCRYPTING_KEYS
-    if able and (usage is None or usage & _ENCRYPTING_USAGES):
+    able = usage is None or usage & _ENCRYPTING_USAGES
+    if able and not why_not_encrypt(certificate):
         # Some clients only learn a correspondent's certificate when told to, RFC 8551 §2.5.3.
         preferred = der.tlv(der.CONTEXT_0, name[_header_size(name) :])
         attributes.append(_attribute(_ENCRYPTION_KEY_PREFERENCE, preferred))
@@ -178,6 +181,7 @@ def _header_size(value: bytes) -> int:
     return 2 if value[1] < 0x80 else 2 + (value[1] & 0x7F)
 
 
+@lru_cache(maxsize=8)
 def _time(at: datetime) -> bytes:
     """Signing time: UTCTime until 2049, GeneralizedTime from then on; RFC 5652 §11.3."""
     utc = at.astimezone(UTC)

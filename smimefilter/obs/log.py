@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import sys
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
@@ -24,6 +25,21 @@ from smimefilter.ports.journal import MailRecord
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
+class _Lines:
+    """Writes each line at once and whole, with one system call: several threads and processes
+    may write to the same place."""
+
+    def __init__(self, stream: TextIO) -> None:
+        stream.flush()
+        self._descriptor = stream.fileno()
+
+    def msg(self, line: str) -> None:
+        """One line, its end added."""
+        os.write(self._descriptor, f"{line}\n".encode("utf-8", "backslashreplace"))
+
+    debug = info = warning = error = msg
+
+
 def make_log(
     form: str, level: str, out: TextIO | None = None
 ) -> structlog.typing.FilteringBoundLogger:
@@ -35,7 +51,7 @@ def make_log(
     else:
         processors.append(structlog.dev.ConsoleRenderer(colors=stream.isatty()))
     log: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
-        structlog.WriteLogger(stream),
+        _Lines(stream),
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         cache_logger_on_first_use=True,
