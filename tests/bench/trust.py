@@ -1,0 +1,182 @@
+"""What trusting costs: a verdict cold and remembered, and a CRL of a million entries.
+
+`python -m tests.bench.trust` prints one row a line. Every function returns one number; seconds
+unless its name says otherwise.
+"""
+
+from __future__ import annotations
+
+import random
+import resource
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from statistics import median
+
+from smimefilter.pki.certificate import Certificate
+from smimefilter.pki.crl import Crl
+from smimefilter.trust.cache import Trust
+from smimefilter.trust.knowledge import Knowledge
+from smimefilter.trust.signature import scheme_of, verifies
+from smimefilter.trust.verdict import Purpose, TrustRules
+from tests.support.pki import NOW, Issued, root
+
+MILLION = 1_000_000
+ROUNDS = 200
+RULES = TrustRules(require_crl=True)
+
+
+@cache
+def chain() -> tuple[Issued, Issued, Issued]:
+    """A root, a CA below it, and an end entity; RSA-2048 throughout."""
+    top = root("Bench Root")
+    sub = top.issue("Bench CA", ca=True)
+    return top, sub, sub.issue("Alice", mail="alice@example.com")
+
+
+@cache
+def crls() -> tuple[Crl, Crl]:
+    """CRLs of the root and the CA, with a hundred entries each."""
+    top, sub, _ = chain()
+    return Crl.read(top.crl(range(1000, 1100))), Crl.read(sub.crl(range(1000, 1100)))
+
+
+@cache
+def large_crl() -> bytes:
+    """A CRL with a million random serials, DER; its signature is nobody's."""
+    numbers = random.Random(1)  # noqa: S311 - serial numbers
+    when = b"\x17\x0d260101000000Z"
+    entries = b"".join(
+        b"\x30\x20\x02\x0f\x40" + numbers.randbytes(14) + when for _ in range(MILLION)
+    )
+    small = chain()[0].crl([1])
+    issuer = chain()[0].certificate.subject_der
+    this = b"\x17\x0d260601110000Z\x17\x0d270101000000Z"
+    algorithm = Crl.read(small).signature_algorithm
+    signed = _sequence(b"\x02\x01\x01", algorithm, issuer, this, _sequence(entries))
+    return _sequence(signed, algorithm, b"\x03\x82\x01\x01\x00" + bytes(256))
+
+
+def verdict_cold() -> float:
+    """The first verdict on a chain of three with CRLs, nothing parsed or checked before."""
+    return median(_cold() for _ in range(ROUNDS))
+
+
+def bare_signatures() -> float:
+    """What the signatures of that chain and its CRLs alone cost, keys and bytes at hand."""
+    top, sub, alice = chain()
+    checks: list[tuple[Issued, bytes, bytes]] = []
+    for one, issuer in ((alice, sub), (sub, top)):
+        parsed = one.certificate.parsed
+        checks.append((issuer, parsed.signature, parsed.tbs_certificate_bytes))
+    checks += [
+        (one, crl.signature, bytes(crl.signed))
+        for one, crl in zip(chain(), crls(), strict=False)
+    ]
+    scheme = scheme_of(crls()[0].signature_algorithm)
+    assert scheme is not None
+    keys = [(issuer.certificate.public_key, *rest) for issuer, *rest in checks]
+
+    def check() -> None:
+        for key, signature, signed in keys:
+            assert verifies(key, scheme, signature, signed)
+
+    return median(_seconds(check) for _ in range(ROUNDS))
+
+
+def verdict_hit() -> float:
+    """A verdict that is remembered."""
+    trust = Trust(_knowledge())
+    alice = Certificate(chain()[2].certificate.der)
+    trust.verdict(alice, Purpose.ENCRYPT, NOW, RULES)
+
+    def thousand() -> None:
+        for _ in range(1000):
+            trust.verdict(alice, Purpose.ENCRYPT, NOW, RULES)
+
+    return median(_seconds(thousand) for _ in range(20)) / 1000
+
+
+def crl_1m_load() -> float:
+    """Reading and indexing a million entries."""
+    der = large_crl()
+    return min(_seconds(lambda: Crl.read(der)) for _ in range(2))
+
+
+def crl_1m_bytes() -> float:
+    """Bytes of memory an entry, those of the CRL itself included."""
+    der = large_crl()
+    before = _resident()
+    crl = Crl.read(der)
+    return (_resident() - before + len(der)) / crl.count
+
+
+def crl_1m_lookup() -> float:
+    """Finding out whether a serial is among a million; half of those asked for are."""
+    crl = Crl.read(large_crl())
+    numbers = random.Random(1)  # noqa: S311 - those of `large_crl`
+    serials = [int.from_bytes(b"\x40" + numbers.randbytes(14), "big") for _ in range(5000)]
+    serials += [serial ^ 1 << 119 for serial in serials]
+    assert crl.find(serials[0])
+
+    def every() -> None:
+        for serial in serials:
+            crl.find(serial)
+
+    return _seconds(every) / len(serials)
+
+
+def _cold() -> float:
+    knowledge = _knowledge()
+    alice = Certificate(chain()[2].certificate.der)
+    trust = Trust(knowledge)
+    found = []
+    at = NOW + timedelta(minutes=1)
+    spent = _seconds(lambda: found.append(trust.verdict(alice, Purpose.ENCRYPT, at, RULES)))
+    assert found[0].usable
+    return spent
+
+
+def _knowledge() -> Knowledge:
+    top, sub, _ = chain()
+    return Knowledge(
+        roots=[Certificate(top.certificate.der)],
+        authorities=[Certificate(sub.certificate.der)],
+        crls=crls(),
+    )
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _resident() -> int:
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * resource.getpagesize()
+
+
+def _sequence(*parts: bytes) -> bytes:
+    content = b"".join(parts)
+    size = len(content).to_bytes(4, "big").lstrip(b"\0")
+    return (
+        b"\x30" + (bytes([0x80 | len(size)]) + size if len(content) > 127 else size) + content
+    )
+
+
+def main() -> None:
+    bare = bare_signatures()
+    print(
+        f"verdict-cold    {verdict_cold() * 1e6:10.0f} µs   bar {(3 * bare + 1e-3) * 1e6:.0f}"
+    )
+    print(f"verdict-hit     {verdict_hit() * 1e6:10.2f} µs   bar 5")
+    print(f"crl-1m-load     {crl_1m_load():10.2f} s")
+    print(f"crl-1m-bytes    {crl_1m_bytes():10.1f}      bar 64")
+    print(f"crl-1m-lookup   {crl_1m_lookup() * 1e6:10.2f} µs")
+
+
+if __name__ == "__main__":
+    main()
