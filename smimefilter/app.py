@@ -41,6 +41,7 @@ NO_POLICY: Final = """\
 # What holds for everybody; docs/preferences.md describes every preference.
 preferences: {}
 """
+ANOTHER_PORT: Final = "stop it, or choose another port"
 GRACE: Final = 30.0  # seconds that mails under way have to end in when stopping
 
 
@@ -121,19 +122,39 @@ def _master_key(config: Config) -> MasterKey:
 
 
 async def initialise(config: Config) -> list[str]:
-    """Set an installation up: master key, policy folder, database. Says what it made; what
-    is there already stays as it is."""
+    """Set an installation up: master key, database, policy folder. Says what it made; what
+    is there already stays as it is. Raises `AdminError`."""
     made = []
-    if config.master_key and not config.master_key.exists():
-        generate_master_key(config.master_key)
-        made.append(f"master key {config.master_key}: keep a copy in a safe place")
+    key = config.master_key
+    new_key = key if key is not None and not key.exists() else None
+    if new_key is None:
+        _master_key(config)  # what is wrong with it is said before anything is made
+    async with Database(config.database, upgrade=True) as database:
+        if new_key is not None:
+            await _fit_for_a_new_key(database, new_key)
+            generate_master_key(new_key)
+            made.append(f"master key {new_key}: keep a copy in a safe place")
+    async with open_app(config):
+        made.append(f"database {config.database.rpartition('@')[2]}")
     if not config.policies.exists():
         config.policies.mkdir(parents=True)
         (config.policies / "global.yaml").write_text(NO_POLICY)
         made.append(f"policy folder {config.policies}")
-    async with open_app(config, upgrade=True):
-        made.append(f"database {config.database.rpartition('@')[2]}")
     return made
+
+
+async def _fit_for_a_new_key(database: Database, missing: Path) -> None:
+    if await database.secrets.check_value() is not None:
+        raise AdminError(
+            "the master key does not exist, and the database was made with it",
+            where=str(missing),
+            mend="put it back; without it the private keys in the database are lost",
+        )
+
+
+def rehearse(app: App) -> None:
+    """All of `serve` that can be done while another one runs. Raises `AdminError`."""
+    Running(app, app.snapshots())
 
 
 class Running:
@@ -256,13 +277,20 @@ async def probe_next_hop(config: Config, hop: NextHop) -> str:
 async def probe_listener(settings: Listener) -> tuple[str, str, str]:
     """Grade, what, and mend: whether the filter answers there, or could listen there."""
     try:
-        async with asyncio.timeout(5):
-            reader, writer = await asyncio.open_connection(settings.address, settings.port)
-            greeting = await reader.readline()
-            writer.close()
-    except (OSError, TimeoutError):
+        greeting = await _greeting(settings)
+    except TimeoutError:
+        return "bad", "something else listens there, in silence", ANOTHER_PORT
+    except OSError:
         return "warning", "nothing listens there", "start it: systemctl start smimefilter"
-    if b"smimefilter" in greeting or b" " not in greeting:
+    if "smimefilter" in greeting:
         return "good", "the filter answers", ""
-    who = greeting.decode("ascii", "replace").strip()[:80]
-    return "bad", f"something else answers: {who}", "stop it, or choose another port"
+    return "bad", f"something else answers: {greeting or '(nothing)'}", ANOTHER_PORT
+
+
+async def _greeting(settings: Listener) -> str:
+    async with asyncio.timeout(5):
+        reader, writer = await asyncio.open_connection(settings.address, settings.port)
+        try:
+            return (await reader.readline()).decode("ascii", "replace").strip()[:80]
+        finally:
+            writer.close()

@@ -69,7 +69,8 @@ def read_bytes(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         what = (error.strerror or str(error)).lower()
-        raise AdminError(f"cannot read it: {what}", where=str(file)) from None
+        mend = "name a file that is there, and that we may read"
+        raise AdminError(f"cannot read it: {what}", where=str(file), mend=mend) from None
 
 
 def write_bytes(file: Path, content: bytes, *, secret: bool = False) -> None:
@@ -85,4 +86,5 @@ def write_bytes(file: Path, content: bytes, *, secret: bool = False) -> None:
     except OSError as error:
         part.unlink(missing_ok=True)
         what = (error.strerror or str(error)).lower()
-        raise AdminError(f"cannot write it: {what}", where=str(file)) from None
+        mend = "name a file in a folder that we may write to"
+        raise AdminError(f"cannot write it: {what}", where=str(file), mend=mend) from None

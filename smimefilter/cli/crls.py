@@ -73,7 +73,7 @@ def _row(entry: CrlEntry) -> dict[str, Any]:
         "entries": crl.count,
         "issued": f"{crl.this_update:%Y-%m-%d %H:%M}",
         "next update": until,
-        "sha256": entry.sha256[:16],
+        "sha256": entry.sha256,
         "origin": entry.origin,
         "added": entry.added.isoformat(),
     }

@@ -9,7 +9,15 @@ from pathlib import Path
 import typer
 
 from smimefilter import config as settings
-from smimefilter.app import App, now, open_app, probe_listener, probe_next_hop, read_config
+from smimefilter.app import (
+    App,
+    now,
+    open_app,
+    probe_listener,
+    probe_next_hop,
+    read_config,
+    rehearse,
+)
 from smimefilter.base.errors import AdminError, AdminErrors
 from smimefilter.flow.checkup import Finding, Grade, look_over
 
@@ -61,6 +69,10 @@ async def _installation(app: App) -> list[Finding]:
         state = await app.snapshots().load()
     except AdminError as error:
         return [*findings, *_bad("policies", error)]
+    try:
+        rehearse(app)
+    except AdminError as error:
+        findings += _bad("settings", error)
     scopes = len(state.snapshot.tree.files)
     findings.append(Finding(Grade.GOOD, "policies", f"{scopes} scopes in files"))
     return findings + look_over(store, state.snapshot.at(now()))

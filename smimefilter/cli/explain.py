@@ -56,7 +56,8 @@ async def _plan(app: App, sender: str, to: list[str], content: bytes, client: Cl
     try:
         return outbound(transaction, Mail(Message(content)), moment, ours=ours)
     except BadAddress as error:
-        raise AdminError(str(error)) from None
+        mend = "write one such as alice@example.com"
+        raise AdminError(str(error), where=sender, mend=mend) from None
 
 
 def _made_up(sender: str, to: list[str], subject: str) -> bytes:

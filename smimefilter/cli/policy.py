@@ -106,7 +106,8 @@ async def _view(app: App, address: str) -> View:
     try:
         return tree.view(address)
     except BadAddress as error:
-        raise AdminError(str(error)) from None
+        mend = "write one such as alice@example.com"
+        raise AdminError(str(error), where=address, mend=mend) from None
 
 
 def _layers(view: View, preference: Preference[Any]) -> list[dict[str, Any]]:

@@ -134,8 +134,14 @@ async def export_key(
 ) -> bytes:
     """A certificate with its private key and the chain the store knows, under a password.
 
-    Raises `AdminError`, and `KeyTrouble` when there is no key or it cannot be unwrapped.
+    Raises `AdminError`, and `KeyTrouble` when the key cannot be unwrapped.
     """
+    if not keys.has(certificate.thumbprint):
+        raise AdminError(
+            "there is no private key of this certificate",
+            where=certificate.thumbprint[:16],
+            mend="list those there are with: smimefilter key list",
+        )
     key = keys.private_key(certificate.thumbprint)
     identity = Identity(certificate, key, await chain_of(store, certificate))
     try:

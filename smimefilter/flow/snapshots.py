@@ -126,6 +126,7 @@ class Snapshots:
             trust_list=TrustList(store.trust_list),
             revision=store.revision,
         )
+        knowledge.prepare()
         snapshot = Snapshot(
             revision=store.revision,
             tree=Tree(files, database),

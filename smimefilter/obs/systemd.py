@@ -16,9 +16,12 @@ def notify(*states: str) -> bool:
     if not path:
         return False
     address = "\0" + path[1:] if path.startswith("@") else path
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
-        out.connect(address)
-        out.sendall("\n".join(states).encode())
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
+            out.connect(address)
+            out.sendall("\n".join(states).encode())
+    except OSError:  # systemd re-executes itself: mail goes on, the next word will be heard
+        return False
     return True
 
 

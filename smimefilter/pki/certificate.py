@@ -40,6 +40,9 @@ KEY_USAGES: Final = {
     "key_cert_sign": "keyCertSign",
     "crl_sign": "cRLSign",
 }
+_DSA_BARE: Final = bytes.fromhex("3009 0607 2a8648ce380401 03")  # a key without parameters
+_DSA_STAND_IN: Final = bytes.fromhex("3009 0607 2a8648ce38047f 03")  # an unassigned OID
+_STAND_IN_OID: Final = x509.ObjectIdentifier("1.2.840.10040.4.127")
 _KEY_ALGORITHMS: Final = {
     rsa.RSAPublicKey: "rsa",
     ec.EllipticCurvePublicKey: "ec",
@@ -122,6 +125,16 @@ class Certificate:
         """The same certificate as a `cryptography` object."""
         try:
             return x509.load_der_x509_certificate(self.der)
+        except (ValueError, x509.InvalidVersion) as error:
+            if _DSA_BARE in self.der:
+                return self._parsed_without_key()
+            raise UnreadableCertificate(f"not a certificate: {error}") from None
+
+    def _parsed_without_key(self) -> x509.Certificate:
+        """`cryptography` reads no DSA key that inherits its issuer's parameters (RFC 3279
+        §2.3.2). Everything else it reads, with the key as one of a kind unknown to it."""
+        try:
+            return x509.load_der_x509_certificate(self.der.replace(_DSA_BARE, _DSA_STAND_IN, 1))
         except (ValueError, x509.InvalidVersion) as error:
             raise UnreadableCertificate(f"not a certificate: {error}") from None
 
@@ -239,11 +252,21 @@ class Certificate:
     @cached_property
     def key_algorithm(self) -> str:
         """`rsa`, `ec`, `ed25519`, `ed448`, `x25519`, `x448` or `dsa`."""
+        if self.inherits_parameters:
+            return "dsa"
         key = self.public_key
         for kind, name in _KEY_ALGORITHMS.items():
             if isinstance(key, kind):
                 return name
         raise UnreadableCertificate("the public key is of an unknown kind")
+
+    @property
+    def inherits_parameters(self) -> bool:
+        """It has a DSA key with the parameters of its issuer's (RFC 3279 §2.3.2); the public
+        key cannot be read then."""
+        if _DSA_BARE not in self.der:
+            return False
+        return self.parsed.public_key_algorithm_oid == _STAND_IN_OID
 
     @cached_property
     def key_size(self) -> int:

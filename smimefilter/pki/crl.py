@@ -3,21 +3,21 @@
 The signed bytes are kept as they came, so that verifying them is hashing a slice; nothing is
 made an object that is not asked for.
 
-Leaves finding a serial number to `revoked.py`; verifying the signature, freshness and what a
-listing means to `trust/revocation.py`.
+Leaves finding a serial number to `revoked.py`, reading its scope to `points.py`; verifying the
+signature, freshness and what a listing means to `trust/revocation.py`.
 RFC 5280 §5. Raises `UnreadableCrl`.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from asn1crypto import crl as asn1_crl
-
 from . import tlv
+from .points import Scope, read_scope
 from .revoked import Revocation, RevokedIndex, extensions_in, time_in
 
 _CRL_NUMBER: Final = bytes.fromhex("551d14")
@@ -27,19 +27,6 @@ _DISTRIBUTION_POINT: Final = bytes.fromhex("551d1c")
 
 class UnreadableCrl(ValueError):
     """Bytes that are no CRL this gateway can read; says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What part of the issuer's certificates a CRL speaks for (issuingDistributionPoint)."""
-
-    der: bytes  # as it stands: two CRLs of one scope have it alike
-    users_only: bool
-    authorities_only: bool
-    attributes_only: bool
-    some_reasons: bool
-    indirect: bool
-    point: bool  # a distribution point is named
 
 
 class Crl:
@@ -87,13 +74,24 @@ class Crl:
         """It only lists changes since another CRL."""
         return self.base_number is not None
 
-    def find(self, serial: int) -> Revocation | None:
-        """The entry for a serial number, whoever issued that certificate; None if not listed.
+    @property
+    def is_indirect(self) -> bool:
+        """It says that it lists certificates of other issuers too."""
+        return self.scope is not None and self.scope.indirect
 
-        An entry that revokes comes before one that takes a revocation back, and one whose
-        date or reason cannot be read revokes since ever.
+    def find(
+        self, serial: int, whose: Callable[[bytes], bool] | None = None
+    ) -> Revocation | None:
+        """The entry for a serial number; None if not listed.
+
+        `whose` tells, from the name of the issuer an entry is for (DER), whether it is meant;
+        without it every entry is. An entry that revokes comes before one that takes a
+        revocation back, and one whose date or reason cannot be read revokes since ever.
         """
-        return self._index.find(serial)
+        if whose is None:
+            return self._index.find(serial)
+        own = (self.issuer_der,)
+        return self._index.find(serial, lambda names: any(map(whose, names or own)))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Crl) and self.der == other.der
@@ -169,22 +167,9 @@ def _read_extensions(der: bytes, facts: _Facts) -> None:
         elif oid == _DELTA_INDICATOR:
             facts.base_number = _integer(value)
         elif oid == _DISTRIBUTION_POINT:
-            facts.scope = _scope(value)
+            facts.scope = read_scope(value)
         elif critical:
             facts.unprocessed = True
-
-
-def _scope(value: bytes) -> Scope:
-    point = asn1_crl.IssuingDistributionPoint.load(value, strict=True)
-    return Scope(
-        der=value,
-        users_only=bool(point["only_contains_user_certs"].native),
-        authorities_only=bool(point["only_contains_ca_certs"].native),
-        attributes_only=bool(point["only_contains_attribute_certs"].native),
-        some_reasons=point["only_some_reasons"].native is not None,
-        indirect=bool(point["indirect_crl"].native),
-        point=point["distribution_point"].native is not None,
-    )
 
 
 def _integer(value: bytes) -> int:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, get_args
 
+from asn1crypto import pem
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import (
@@ -41,9 +42,15 @@ class CannotExport(ValueError):
 def certificates_pem(certificates: Sequence[Certificate]) -> bytes:
     """All of them, one after the other, under their subjects as comments."""
     return b"".join(
-        f"# {' '.join(one.subject.split())}\n".encode() + one.parsed.public_bytes(Encoding.PEM)
+        f"# {' '.join(one.subject.split())}\n".encode() + _pem(one)
         for one in certificates  # split: a line end in a name would start a line of the file
     )
+
+
+def _pem(certificate: Certificate) -> bytes:
+    """The very bytes of a certificate, which writing a parsed one anew need not give."""
+    text = pem.armor("CERTIFICATE", certificate.der)
+    return bytes(text)
 
 
 def certificate_der(certificates: Sequence[Certificate]) -> bytes:

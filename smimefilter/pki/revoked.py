@@ -2,7 +2,9 @@
 
 A hash table of offsets into the bytes (`array`, no object per entry), so that a million
 entries cost their bytes and six more each, and a lookup costs microseconds. Made in one walk
-that looks at every entry; what an entry says is read when it is found.
+that looks at every entry; what an entry says is read when it is found. In an indirect CRL an
+entry may name another issuer, for itself and those that follow (§5.3.3): where that changes is
+kept beside the table.
 
 Leaves the rest of the CRL to `crl.py`. RFC 5280 §5.1.2.6 and §5.3. Raises `BadDer`, and
 `IndexError` where the bytes end too early.
@@ -11,17 +13,20 @@ Leaves the rest of the CRL to `crl.py`. RFC 5280 §5.1.2.6 and §5.3. Raises `Ba
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 from zlib import crc32
 
 from . import tlv
+from .points import directory_names
 
 _REASON: Final = bytes.fromhex("551d15")
 _INVALIDITY_DATE: Final = bytes.fromhex("551d18")
 _CERTIFICATE_ISSUER: Final = bytes.fromhex("551d1d")
-_KNOWN: Final = frozenset({_REASON, _INVALIDITY_DATE})  # when critical
+_KNOWN: Final = frozenset({_REASON, _INVALIDITY_DATE, _CERTIFICATE_ISSUER})  # when critical
 
 REMOVED: Final = "removeFromCRL"
 REASONS: Final = {
@@ -45,12 +50,12 @@ class Revocation:
 class RevokedIndex:
     """Where in the DER the entry of a serial number begins: open addressing, 3/4 full."""
 
-    __slots__ = ("_count", "_der", "_table", "other_issuers", "unprocessed")
+    __slots__ = ("_count", "_der", "_issuers", "_table", "unprocessed")
 
     def __init__(self, der: bytes, start: int, end: int) -> None:
         self._der: Final = der
         self.unprocessed = False
-        self.other_issuers = False
+        self._issuers: Final = array("I")  # where entries begin that name their issuer
         hashes, positions = self._walk(start, end)
         self._count: Final = len(positions)
         size = len(positions) * 4 // 3 + 1
@@ -68,13 +73,18 @@ class RevokedIndex:
     @property
     def size_in_bytes(self) -> int:
         """Memory it takes beside the DER."""
-        return self._table.itemsize * len(self._table)
+        return self._table.itemsize * (len(self._table) + len(self._issuers))
+
+    @property
+    def other_issuers(self) -> bool:
+        """An entry names the issuer of its certificate."""
+        return bool(self._issuers)
 
     def _walk(self, position: int, end: int) -> tuple[array[int], array[int]]:
         """Hash of the serial and offset of every entry; checks each entry on the way."""
         der = self._der
         hashes, positions = array("I"), array("I")
-        seen: set[bytes] = set()
+        seen: dict[bytes, bool] = {}
         while position < end:
             start, stop = position + 2, position + 2 + der[position + 1]
             if der[position] != tlv.SEQUENCE or der[position + 1] >= 0x80:
@@ -91,23 +101,40 @@ class RevokedIndex:
                 or stop > end
             ):
                 raise tlv.BadDer(f"the entry at byte {position} is malformed")
-            if after < stop and (extensions := der[after:stop]) not in seen:
-                self._check(extensions)
-                if len(seen) < _SEEN_LIMIT:
-                    seen.add(extensions)
+            if after < stop:
+                extensions = der[after:stop]
+                names_issuer = seen.get(extensions)
+                if names_issuer is None:
+                    names_issuer = self._names_issuer(extensions)
+                    if len(seen) < _SEEN_LIMIT:
+                        seen[extensions] = names_issuer
+                if names_issuer:
+                    self._issuers.append(position)
             hashes.append(crc32(der[start + 2 : when]))
             positions.append(position)
             position = stop
         return hashes, positions
 
-    def _check(self, extensions: bytes) -> None:
-        for oid, critical, _ in extensions_in(extensions, *tlv.whole(extensions, tlv.SEQUENCE)):
+    def _names_issuer(self, extensions: bytes) -> bool:
+        """Whether these entry extensions do; notes critical ones that are not processed."""
+        found = False
+        whole = tlv.whole(extensions, tlv.SEQUENCE)
+        for oid, critical, value in extensions_in(extensions, *whole):
             if oid == _CERTIFICATE_ISSUER:
-                self.other_issuers = True
+                found = True
+                if not _issuer_names(value):
+                    self.unprocessed = True
             elif critical and oid not in _KNOWN:
                 self.unprocessed = True
+        return found
 
-    def find(self, serial: int) -> Revocation | None:
+    def find(
+        self, serial: int, among: Callable[[tuple[bytes, ...]], bool] | None = None
+    ) -> Revocation | None:
+        """The entry for a serial number, by `Crl.find`'s rules.
+
+        `among` is given the names of the issuer an entry is for, none for the CRL's own.
+        """
         der, table = self._der, self._table
         content = serial_octets(serial)
         if len(content) >= 0x80:
@@ -117,13 +144,31 @@ class RevokedIndex:
         removed = None
         while position := table[slot]:
             start = position + 2 + (der[position + 1] & 0x7F if der[position + 1] > 0x7F else 0)
-            if der.startswith(needle, start):
+            if der.startswith(needle, start) and (
+                among is None or among(self._issuer_of(position))
+            ):
                 entry = self._entry(position, start + len(needle))
                 if entry.reason != REMOVED:
                     return entry
                 removed = entry
             slot = slot + 1 if slot + 1 < len(table) else 0
         return removed
+
+    def _issuer_of(self, position: int) -> tuple[bytes, ...]:
+        """Names of the issuer of the entry there; none when it is the CRL's own."""
+        before = bisect_right(self._issuers, position)
+        if not before:
+            return ()
+        der = self._der
+        entry = tlv.Cursor(
+            der, *tlv.expect(der, self._issuers[before - 1], len(der), tlv.SEQUENCE)
+        )
+        entry.take(tlv.INTEGER)
+        entry.take(tlv.UTC_TIME if entry.at(tlv.UTC_TIME) else tlv.GENERALIZED_TIME)
+        for oid, _, value in extensions_in(der, *entry.take(tlv.SEQUENCE)):
+            if oid == _CERTIFICATE_ISSUER:
+                return _issuer_names(value)
+        return ()
 
     def _entry(self, position: int, when: int) -> Revocation:
         try:
@@ -144,6 +189,10 @@ class RevokedIndex:
                     code = int.from_bytes(value[start:end], "big")
                     reason = REASONS.get(code, f"reason {code}")
         return Revocation(date, reason)
+
+
+def _issuer_names(value: bytes) -> tuple[bytes, ...]:
+    return directory_names(value, *tlv.whole(value, tlv.SEQUENCE))
 
 
 def _padded(first: int, second: int) -> bool:

@@ -205,8 +205,11 @@ class Connection(asyncio.Protocol):
         self._deadline.clear()
         replies = self._replies
         if len(replies) > self._wanted:
-            self._fail(NOT_SMTP)
-            raise NoDelivery(NOT_SMTP)
+            surplus = replies[self._wanted :]
+            self._fail(_closing(surplus) or NOT_SMTP)
+            if again:
+                raise NoDelivery(NOT_SMTP)
+            return replies[: self._wanted]  # the content is answered: what follows is no excuse
         if len(replies) < self._wanted:
             trouble = _closing(replies) or self._trouble or _LOST
             raise NoDelivery(trouble, again=again and trouble not in {_SLOW, NOT_SMTP})
@@ -246,15 +249,21 @@ class Connection(asyncio.Protocol):
                 server_hostname=self.hop.host,
                 ssl_handshake_timeout=self.hop.connect_timeout,
             )
-        except ssl.SSLCertVerificationError as error:
-            raise TlsFailed(error.verify_message) from None
-        except ssl.SSLError as error:
-            raise TlsFailed(error.reason or "handshake failed") from None
-        except OSError:
-            raise TlsFailed("connection lost in the handshake") from None
+        except OSError as error:  # ssl.SSLError is among them
+            self._fail(_LOST)
+            raise TlsFailed(_handshake_trouble(error)) from None
         if transport is None:
+            self._fail(_LOST)
             raise TlsFailed("connection lost in the handshake")
         self._transport = transport
+
+
+def _handshake_trouble(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.replace("_", " ").lower()
+    return "connection lost in the handshake"
 
 
 def _not_now(reply: Reply) -> Deferred:

@@ -101,13 +101,14 @@ class Conversation(SMTP):
 
     def data_received(self, data: bytes) -> None:
         """Feed the buffer; wake the conversation only when there is something to take."""
-        self._deadline.within(self.terms.timeout)
         ready = self._incoming.feed(data)
         if self._incoming.held > _LARGE:
             self._hold(self._incoming.held)
         if self._waiter is not None:
             if ready:
                 self._wake()
+            else:
+                self._deadline.within(self.terms.timeout)
         elif self._incoming.waiting > LINE_LIMIT and self.transport is not None:
             self._reading = False  # we are at work, the client has to wait
             self.transport.pause_reading()
@@ -208,16 +209,18 @@ class Conversation(SMTP):
             await self._more()
 
     async def _more(self) -> None:
-        """Send what was gathered, then wait for input. Raises `Gone`."""
+        """Send what was gathered, then wait for input, or for the client to read what was sent:
+        then there may be input already. Raises `Gone`."""
         self._send()
+        self._deadline.within(self.terms.timeout)
         if not self._writable.is_set():
             await self._writable.wait()
+            return
         if self._ended or self.transport is None:
             raise Gone
         if not self._reading:
             self._reading = True
             self.transport.resume_reading()
-        self._deadline.within(self.terms.timeout)
         self._waiter = self.loop.create_future()
         await self._waiter
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from .wire import SPARSE
+
 _LONE_DOTS: Final = (b"\n.\n", b"\n.\r", b"\r.\n", b"\r.\r")
 
 
@@ -35,14 +37,20 @@ def _has_leading_dot(chunks: Sequence[bytes]) -> bool:
     """Whether a dot follows a CR or LF, or stands first."""
     before = b"\n"
     for chunk in chunks:
-        if not chunk:
-            continue
-        if b"." in chunk:  # base64 has none, and this looks faster than what follows
-            if chunk[:1] == b"." and before in b"\r\n":
-                return True
-            if b"\n." in chunk or b"\r." in chunk:
-                return True
-        before = chunk[-1:]
+        if _dot_after_line_end(before + chunk if chunk[:1] == b"." else chunk):
+            return True
+        before = chunk[-1:] or before
+    return False
+
+
+def _dot_after_line_end(octets: bytes) -> bool:
+    if octets.count(b".") * SPARSE > len(octets):
+        return b"\n." in octets or b"\r." in octets
+    dot = octets.find(b".", 1)
+    while dot >= 0:
+        if octets[dot - 1] in b"\r\n":
+            return True
+        dot = octets.find(b".", dot + 1)
     return False
 
 

@@ -112,7 +112,7 @@ def _forwarded(client: Client, known: Mapping[str, str]) -> list[str]:
     if "XFORWARD" not in known or not (client.xforward or client.peer):
         return []
     attributes = client.xforward or {
-        "ADDR": client.peer,
+        "ADDR": f"IPV6:{client.peer}" if ":" in client.peer else client.peer,
         "PROTO": client.protocol,
         "HELO": client.helo,
     }

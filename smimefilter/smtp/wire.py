@@ -15,6 +15,7 @@ from typing import Final
 
 CRLF: Final = b"\r\n"
 _END: Final = b"\r\n.\r\n"
+SPARSE: Final = 128  # octets to a dot, from where looking at each dot is the fastest search
 
 
 class LineTooLong(Exception):
@@ -38,8 +39,8 @@ class Incoming:
     """
 
     __slots__ = (
-        "_at", "_bytes", "_content", "_content_limit", "_end", "_line_limit", "_swallowing",
-        "_unwanted",
+        "_at", "_bytes", "_content", "_content_limit", "_dotted", "_end", "_line_limit",
+        "_swallowing", "_unwanted",
     )  # fmt: skip
 
     def __init__(self, line_limit: int, content_limit: int) -> None:
@@ -49,6 +50,7 @@ class Incoming:
         self._at = 0  # what comes before was taken
         self._content: bytearray | None = None  # led by the CRLF that precedes a content
         self._end = -1  # of the content, at its last CRLF
+        self._dotted = False  # a line of the content may begin with a dot
         self._swallowing = False  # the line or content has grown beyond its limit
         self._unwanted = False  # the content is not to be kept
 
@@ -95,6 +97,7 @@ class Incoming:
         rest = self.drop()
         self._content = bytearray(CRLF)
         self._end = -1
+        self._dotted = False
         return bool(rest) and self._feed_content(rest)
 
     def content(self) -> bytes | None:
@@ -112,9 +115,9 @@ class Incoming:
         if unwanted:
             raise ContentSwallowed
         content = bytes(memoryview(whole)[2 : end + 2])
-        if content.startswith(b"."):
-            content = content[1:]
-        return content.replace(b"\r\n.", CRLF)
+        if not self._dotted:
+            return content
+        return content[content.startswith(b".") :].replace(b"\r\n.", CRLF)
 
     def swallow(self) -> None:
         """Do not keep the content that is being received."""
@@ -130,7 +133,7 @@ class Incoming:
         assert self._content is not None
         before = len(self._content)
         self._content += data
-        end = self._content.find(_END, max(before - 4, 0))
+        end = self._find_end(max(before - 4, 0))
         if end >= 0:
             self._end = end
             excess = len(self._content) - end - len(_END)
@@ -141,3 +144,19 @@ class Incoming:
         if self._swallowing or self._unwanted:
             del self._content[:-4]
         return False
+
+    def _find_end(self, start: int) -> int:
+        """Where CRLF.CRLF begins at `start` or later, or -1; notes whether dots are stuffed."""
+        content = self._content
+        assert content is not None
+        if content.count(b".", start) * SPARSE > len(content) - start:
+            self._dotted = True
+            return content.find(_END, start)
+        dot = content.find(b".", max(start, 2))
+        while dot >= 0:
+            if content[dot - 1] == 10 and content[dot - 2] == 13:
+                if content.startswith(CRLF, dot + 1):
+                    return dot - 2
+                self._dotted = True
+            dot = content.find(b".", dot + 1)
+        return -1

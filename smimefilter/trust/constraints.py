@@ -29,9 +29,11 @@ class MailConstraints:
 
     def allows(self, address: str) -> bool:
         """Whether an address (a key) is within what this CA may name."""
-        if any(_covers(base, address) for base in self.excluded):
+        if any(covers_address(base, address) for base in self.excluded):
             return False
-        return self.permitted is None or any(_covers(base, address) for base in self.permitted)
+        return self.permitted is None or any(
+            covers_address(base, address) for base in self.permitted
+        )
 
 
 def mail_constraints(certificate: Certificate) -> MailConstraints | None:
@@ -49,11 +51,11 @@ def mail_constraints(certificate: Certificate) -> MailConstraints | None:
 
 
 def _bases(names: Iterable[x509.GeneralName], bad: str) -> tuple[str, ...]:
-    return tuple(_base(n.value, bad) for n in names if isinstance(n, x509.RFC822Name))
+    return tuple(address_base(n.value, bad) for n in names if isinstance(n, x509.RFC822Name))
 
 
-def _base(text: str, bad: str) -> str:
-    """`user@host`, `host` or `.domain`, comparable."""
+def address_base(text: str, bad: str) -> str:
+    """`user@host`, `host` or `.domain`, comparable; `bad` where it is none of them."""
     try:
         if text.rpartition("@")[0]:
             return address_key(text)
@@ -64,7 +66,8 @@ def _base(text: str, bad: str) -> str:
         return bad
 
 
-def _covers(base: str, address: str) -> bool:
+def covers_address(base: str, address: str) -> bool:
+    """Whether an address (a key) is within a base."""
     if base == "*":
         return True
     if "@" in base:

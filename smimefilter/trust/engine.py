@@ -25,7 +25,7 @@ from .ctl import TrustListEntry
 from .knowledge import Knowledge as Knowledge  # noqa: PLC0414 - spelt so to be a re-export
 from .link import Link
 from .path import path_problems, time_problems
-from .revocation import check_way
+from .revocation import RevocationCheck
 from .search import Found, Way, search
 from .span import Span
 from .strength import weak_key
@@ -92,6 +92,7 @@ class _Judgement:
         self._rules = rules
         self._knowledge = knowledge
         self._span = span
+        self._revocation = RevocationCheck(knowledge, rules, span)
 
     def outcome(self) -> _Outcome:
         knowledge, leaf = self._knowledge, self._leaf
@@ -161,9 +162,12 @@ class _Judgement:
         problems = path_problems(way, self._purpose, self._rules, self._span)
         if problems:
             return _Outcome(Standing.UNTRUSTED, problems, way)
-        checked = check_way(way, self._knowledge, self._rules, self._span)
+        checked = self._revocation.check(way)
         if checked.revoked:
             return _Outcome(Standing.REVOKED, checked.revoked, way, _Reach.REVOKED)
+        if checked.cut_short:
+            limit = (self._reason(Because.PATH_LIMIT), *checked.unknown)
+            return _Outcome(Standing.UNTRUSTED, limit, way, _Reach.NO_CRL)
         if checked.unknown and self._rules.require_crl:
             reasons = (self._reason(Because.NO_CRL_REQUIRED), *checked.unknown)
             return _Outcome(Standing.UNTRUSTED, reasons, way, _Reach.NO_CRL)

@@ -1,8 +1,9 @@
 """All that verdicts rest on, at one moment: roots, CA certificates, CRLs, the trust list.
 
 A snapshot that never changes. Indexes are made on first use; signatures that were checked once
-are remembered here, and go with it. Certificates are taken as they are stored: which of them
-are CAs is seen from their bytes, so that 100 000 end-user certificates cost no parsing.
+are remembered in its links and CRLs, and go with it. Certificates are taken as they are stored:
+which of them are CAs is seen from their bytes, so that 100 000 end-user certificates cost no
+parsing.
 
 Leaves searching paths to `search.py`, judging to `engine.py`.
 """
@@ -10,6 +11,7 @@ Leaves searching paths to `search.py`, judging to `engine.py`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from functools import cached_property
 from typing import Final
 
@@ -18,12 +20,14 @@ from smimefilter.pki.crl import Crl
 from smimefilter.pki.tlv import BadDer
 
 from .ctl import TrustList
+from .inherited import make_whole, whole
+from .issued import IssuedCrl
 from .link import Link
 from .names import NameKey, name_key
-from .outline import may_be_ca, subject_of
-from .signature import scheme_of, verifies
+from .outline import may_be_ca, may_sign_crls, subject_of
 
 NO_TRUST_LIST: Final = TrustList()
+_LIKELY: Final = 4  # certificates of one name whose keys are tried beforehand
 
 
 class Knowledge:
@@ -38,26 +42,37 @@ class Knowledge:
         trust_list: TrustList = NO_TRUST_LIST,
         revision: int = 0,
     ) -> None:
-        """`authorities`: CA certificates that are not roots; others among them do no harm."""
+        """`authorities`: CA certificates that are not roots, and those of CRL signers; others
+        among them do no harm."""
         self.revision: Final = revision
         self.trust_list: Final = trust_list
         self._roots: Final = {root: Link(root) for root in roots}
         self._authorities: Final = tuple(authorities)
         self._crls: Final = tuple(crls)
-        self._signed: Final[dict[tuple[Crl, bytes], bool]] = {}
+
+    def prepare(self) -> None:
+        """Do beforehand what would keep the first mails waiting: indexes, and the signatures
+        of CRLs, which for a large one means hashing many megabytes. For a thread."""
+        for name, crls in self._crls_by_name.items():
+            for link in self.named(name)[:_LIKELY]:
+                for crl in crls:
+                    if not crl.is_proven and _may_sign_crls(link):
+                        crl.signed_by(link)
 
     # certificates
 
     def link(self, certificate: Certificate) -> Link:
         """The link of a certificate: the known one, or a fresh one."""
-        return self._roots.get(certificate) or self._links.get(certificate) or Link(certificate)
+        known = self._roots.get(certificate) or self._links.get(certificate)
+        link = known or Link(certificate)
+        return whole(link, self._by_name) if certificate.inherits_parameters else link
 
     def is_root(self, link: Link) -> bool:
         """Whether paths may end here."""
         return link.certificate in self._roots
 
     def named(self, name: NameKey) -> Sequence[Link]:
-        """Roots, then other CA certificates, with this subject."""
+        """Roots, then other certificates of CAs and CRL signers, with this subject."""
         return self._by_name.get(name, ())
 
     def is_struck(self, link: Link) -> bool:
@@ -73,7 +88,8 @@ class Knowledge:
         return {
             certificate: Link(certificate)
             for certificate in self._authorities
-            if may_be_ca(certificate.der) and certificate not in self._roots
+            if (may_be_ca(certificate.der) or may_sign_crls(certificate.der))
+            and certificate not in self._roots
         }
 
     @cached_property
@@ -84,6 +100,7 @@ class Knowledge:
                 found.setdefault(name_key(subject_of(link.certificate.der)), []).append(link)
             except BadDer:
                 continue  # nobody's issuer, then
+        make_whole(found)
         return found
 
     @cached_property
@@ -96,33 +113,28 @@ class Knowledge:
 
     # CRLs
 
-    def crls_named(self, name: NameKey) -> Sequence[Crl]:
+    def crls_named(self, name: NameKey) -> Sequence[IssuedCrl]:
         """CRLs of an issuer of this name, the newest first."""
         return self._crls_by_name.get(name, ())
 
-    def is_signed(self, crl: Crl, issuer: Link) -> bool:
-        """Whether the key of `issuer` signed a CRL; checked once, remembered.
-
-        Raises `UnreadableCertificate` when that key cannot be read.
-        """
-        known = self._signed.get((crl, issuer.key))
-        if known is None:
-            scheme = scheme_of(crl.signature_algorithm)
-            known = scheme is not None and verifies(
-                issuer.certificate.public_key, scheme, crl.signature, crl.signed
-            )
-            self._signed[crl, issuer.key] = known
-        return known
-
     @cached_property
-    def _crls_by_name(self) -> dict[NameKey, list[Crl]]:
-        found: dict[NameKey, list[Crl]] = {}
-        newest_first = sorted(
-            self._crls, key=lambda crl: (crl.this_update, crl.number or 0), reverse=True
-        )
-        for crl in newest_first:
-            found.setdefault(name_key(crl.issuer_der), []).append(crl)
+    def _crls_by_name(self) -> dict[NameKey, list[IssuedCrl]]:
+        found: dict[NameKey, list[IssuedCrl]] = {}
+        for crl in sorted(map(IssuedCrl, self._crls), key=newness, reverse=True):
+            found.setdefault(crl.issuer_name, []).append(crl)
         return found
+
+
+def newness(crl: IssuedCrl) -> tuple[datetime, int]:
+    """What CRLs are sorted by."""
+    return crl.crl.this_update, crl.crl.number or 0
+
+
+def _may_sign_crls(link: Link) -> bool:
+    try:
+        return link.may_sign_crls
+    except UnreadableCertificate:
+        return False
 
 
 def _is_ca(link: Link) -> bool:

@@ -11,21 +11,18 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Final
 
-from asn1crypto import x509 as asn1_x509
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from pyhanko_certvalidator.authority import (
-    CertTrustAnchor,
-    TrustQualifiers,
-    derive_quals_from_cert,
-)
-from pyhanko_certvalidator.policy_decl import PKIXValidationParams
 
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
 
 from .constraints import MailConstraints, mail_constraints
 from .names import NameKey, name_key
-from .outline import signature_algorithm
+from .outline import signature_algorithm, signed_part
+from .policies import Policies, policies_of
+from .scopes import Place, places
 from .signature import Scheme, scheme_of, verifies
+from .subtrees import Named, Subtrees, names_of, subtrees_of
 
 
 class Link:
@@ -54,29 +51,6 @@ class Link:
         return self.name == self.issuer_name
 
     @cached_property
-    def asn1(self) -> asn1_x509.Certificate:
-        """The certificate as path validation takes it."""
-        return asn1_x509.Certificate.load(self.certificate.der)
-
-    @cached_property
-    def anchor(self) -> CertTrustAnchor:
-        """The certificate as a trust anchor.
-
-        Of what a root says of itself, its path length and name constraints are imposed on what
-        is below (RFC 5937 §3.2); its policies are not, few roots mean them so.
-        """
-        derived = derive_quals_from_cert(self.asn1)
-        own, length = derived.standard_parameters, derived.max_path_length
-        constraints = own and PKIXValidationParams(
-            initial_permitted_subtrees=own.initial_permitted_subtrees,
-            initial_excluded_subtrees=own.initial_excluded_subtrees,
-        )
-        qualifiers = TrustQualifiers(
-            standard_parameters=constraints, max_path_length=length, max_aa_path_length=length
-        )
-        return CertTrustAnchor(self.asn1, quals=qualifiers)
-
-    @cached_property
     def key(self) -> bytes:
         """The public key, in one encoding: certificates of one key have it alike. Where it
         cannot be read the certificate stands for it."""
@@ -96,6 +70,41 @@ class Link:
         """What addresses this CA may speak for."""
         return mail_constraints(self.certificate)
 
+    @cached_property
+    def basic_constraints(self) -> x509.BasicConstraints | None:
+        """basicConstraints, or None."""
+        try:
+            extensions = self.certificate.extensions
+            return extensions.get_extension_for_class(x509.BasicConstraints).value
+        except x509.ExtensionNotFound:
+            return None
+
+    @cached_property
+    def policies(self) -> Policies:
+        """What it says on policies."""
+        return policies_of(self.certificate)
+
+    @cached_property
+    def names(self) -> tuple[Named, ...]:
+        """Its names that constraints are about."""
+        return names_of(self.certificate)
+
+    @cached_property
+    def subtrees(self) -> Subtrees | None:
+        """What names may be below it."""
+        return subtrees_of(self.certificate)
+
+    @cached_property
+    def places(self) -> tuple[Place, ...]:
+        """Where CRLs about it are."""
+        return places(self.certificate, self.issuer_name)
+
+    @cached_property
+    def may_sign_crls(self) -> bool:
+        """Whether its key may sign CRLs of its name; none but a CA's may without saying so."""
+        usage = self.certificate.key_usage
+        return self.certificate.is_ca if usage is None else "cRLSign" in usage
+
     def prefers(self, issuer: Link) -> bool:
         """Whether `issuer` is the one its authorityKeyIdentifier hints at, or there is none."""
         hint, found = self.certificate.authority_key_id, issuer.certificate.subject_key_id
@@ -109,11 +118,12 @@ class Link:
         return proof
 
     def _check(self, issuer: Link) -> bool:
-        parsed, scheme = self.certificate.parsed, self.scheme
+        scheme = self.scheme
         if scheme is None:
             return False
         try:
             key = issuer.certificate.public_key
         except UnreadableCertificate:
             return False
-        return verifies(key, scheme, parsed.signature, parsed.tbs_certificate_bytes)
+        signed = signed_part(self.certificate.der)
+        return verifies(key, scheme, self.certificate.parsed.signature, signed)

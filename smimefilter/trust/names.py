@@ -35,6 +35,14 @@ def name_key(der: bytes) -> NameKey:
     return _remembered_key(der) if len(der) <= _REMEMBERED else _key(der)
 
 
+def relative_key(base: NameKey, der: bytes) -> NameKey:
+    """The key of a name below `base`, by the content of the SET its last part is."""
+    try:
+        return (*base, tuple(sorted(_attributes(der, 0, len(der)))))
+    except ValueError:
+        return (*base, der)
+
+
 def _key(der: bytes) -> NameKey:
     try:
         return tuple(
@@ -59,7 +67,7 @@ def _attributes(der: bytes, start: int, end: int) -> list[tuple[bytes, str]]:
 
 def _folded(tag: int, value: bytes) -> str:
     encoding = _ENCODINGS.get(tag)
-    text = value.decode(encoding) if encoding else value.hex()
+    text = value.decode(encoding) if encoding else f"\0{tag:x} {value.hex()}"
     if text.isascii():
         return " ".join(text.lower().split())
     return " ".join(unicodedata.normalize("NFKC", text.casefold()).split())

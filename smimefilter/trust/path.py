@@ -37,7 +37,7 @@ def path_problems(
             problems.append(reason(Because.UNREADABLE, link, way, str(error)))
     if problems or len(way) == 1:
         return tuple(problems)
-    failure = validate(way, span.at, rules.policies)
+    failure = validate(way, rules.policies)
     if failure is None:
         return ()
     return (reason(Because.PATH_INVALID, failure[0], way, failure[1]),)

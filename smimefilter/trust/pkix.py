@@ -1,119 +1,81 @@
-"""The path validation algorithm of RFC 5280 §6.1, as certvalidator carries it out.
+"""The path validation algorithm of RFC 5280 §6.1: what each certificate lets the next one be.
 
-Name chaining, basic constraints, path length, key usage, name constraints, and policies by
-RFC 9618. Time is passed in, nothing is fetched, revocation and algorithm policy are switched
-off there because they are ours. Signatures that the search has checked are not checked again.
+Signature and name chaining, basic constraints, path length, key usage, name constraints
+(`subtrees.py`) and policies (`policies.py`). Of what a root says of itself, its path length and
+name constraints are imposed on what is below (RFC 5937 §3.2); its policies are not, few roots
+mean them so.
 
-Its coroutine never waits for anything, because nothing is fetched; so it is run to its end
-here, without an event loop. Never raises for a bad certificate.
+Times, algorithms and critical extensions are `path.py`'s. Never raises for a bad certificate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from datetime import datetime, timedelta
-from functools import lru_cache
-from typing import Any, Final
-
-from cryptography.exceptions import InvalidSignature
-from pyhanko_certvalidator.context import ValidationContext
-from pyhanko_certvalidator.errors import ValidationError
-from pyhanko_certvalidator.ltv.poe import POEManager
-from pyhanko_certvalidator.path import ValidationPath
-from pyhanko_certvalidator.policy_decl import (
-    NO_REVOCATION,
-    AcceptAllAlgorithms,
-    CertRevTrustPolicy,
-    PKIXValidationParams,
-)
-from pyhanko_certvalidator.registry import CertificateRegistry, SimpleTrustManager
-from pyhanko_certvalidator.revinfo.manager import RevinfoManager
-from pyhanko_certvalidator.sig_validate import SignatureValidator
-from pyhanko_certvalidator.validate import async_validate_path
+from smimefilter.pki.certificate import UnreadableCertificate
 
 from .link import Link
+from .policies import PolicyState
 from .search import Way
+from .subtrees import Subtrees
 from .verdict import PolicyRules
 
-_REGISTRY: Final = CertificateRegistry()  # empty: paths are given, not looked for
-_NO_CRLS: Final = RevinfoManager(
-    certificate_registry=_REGISTRY, poe_manager=POEManager(), crls=(), ocsps=()
-)
-_NO_ROOTS: Final = SimpleTrustManager.build(trust_roots=[])
-_NO_REVOCATION: Final = CertRevTrustPolicy(NO_REVOCATION)
-_ANY_ALGORITHM: Final = AcceptAllAlgorithms()
-_PREFIX: Final = "The path could not be validated because "
 
-# What asn1crypto raises for structures it cannot read (it reads late), and certvalidator for
-# kinds of names it cannot compare: none of our code runs under them but `_Signatures`.
-_UNREADABLE: Final = (
-    ValueError, TypeError, LookupError, AttributeError, ArithmeticError, NotImplementedError,
-)  # fmt: skip
-
-
-def validate(way: Way, at: datetime, policies: PolicyRules) -> tuple[Link, str] | None:
+def validate(way: Way, policies: PolicyRules) -> tuple[Link, str] | None:
     """Walk a way of at least two certificates, from its root down.
 
     None when it is valid; else the certificate where it failed, and how.
     """
-    signatures = _Signatures(way)
+    link = way[-1]
     try:
-        intermediates = [link.asn1 for link in way[-2:0:-1]]
-        path = ValidationPath(way[-1].anchor, interm=intermediates, leaf=way[0].asn1)
-        _run(async_validate_path(_context(at, signatures), path, _parameters(policies)))
-    except ValidationError as error:
-        return signatures.current, error.failure_msg.removeprefix(_PREFIX).removesuffix(".")
-    except _UNREADABLE as error:
-        return signatures.current, f"it cannot be read: {error}"
+        walk = _Walk(way, policies)
+        for link in way[-2::-1]:
+            if problem := walk.step(link):
+                return link, problem
+    except UnreadableCertificate as error:
+        return link, f"it cannot be read: {error}"
     return None
 
 
-class _Signatures(SignatureValidator):
-    """Knows which signatures were found good, and which certificate is being looked at."""
+class _Walk:
+    """The state of RFC 5280 §6.1.2, on the way down."""
 
-    def __init__(self, way: Way) -> None:
-        self._way: Final = way
-        self._index = len(way) - 1
+    def __init__(self, way: Way, policies: PolicyRules) -> None:
+        self._last = way[0]
+        self._issuer = way[-1]
+        self._policies = PolicyState(policies, len(way) - 1)
+        self._subtrees: list[Subtrees] = []
+        self._length = len(way) - 1  # CAs that may follow
+        self._impose(way[-1])
 
-    @property
-    def current(self) -> Link:
-        return self._way[self._index]
+    def step(self, link: Link) -> str:
+        """What is wrong with the next certificate, if anything is."""
+        last = link is self._last
+        if link.issuer_name != self._issuer.name or not link.signed_by(self._issuer):
+            return "it is not signed by the one above"
+        if last or not link.is_self_issued:
+            for subtrees in self._subtrees:
+                if kind := subtrees.refused(link.names):
+                    return f"the name constraints above do not allow its {kind}"
+        problem = self._policies.take(link.policies, self_issued=link.is_self_issued, last=last)
+        return problem or ("" if last else self._prepare(link))
 
-    def validate_signature(self, *_: Any, **__: Any) -> None:
-        """Asked once for each certificate, from the one below the root down."""
-        issuer = self.current
-        self._index -= 1
-        if not self.current.signed_by(issuer):
-            raise InvalidSignature
+    def _prepare(self, link: Link) -> str:
+        """For the certificate below it: §6.1.4 (g), (k) to (n)."""
+        if link.basic_constraints is None or not link.basic_constraints.ca:
+            return "it is no CA"
+        usage = link.certificate.key_usage
+        if usage is not None and "keyCertSign" not in usage:
+            return "it may not sign certificates"
+        if not link.is_self_issued:
+            if not self._length:
+                return "the path is longer than a CA above allows"
+            self._length -= 1
+        self._impose(link)
+        self._issuer = link
+        return ""
 
-
-def _context(at: datetime, signatures: SignatureValidator) -> ValidationContext:
-    return ValidationContext(
-        moment=at,
-        time_tolerance=timedelta(0),
-        revinfo_policy=_NO_REVOCATION,
-        revinfo_manager=_NO_CRLS,
-        certificate_registry=_REGISTRY,
-        trust_manager=_NO_ROOTS,
-        algorithm_usage_policy=_ANY_ALGORITHM,
-        signature_validator=signatures,
-    )
-
-
-@lru_cache(maxsize=64)
-def _parameters(policies: PolicyRules) -> PKIXValidationParams:
-    return PKIXValidationParams(
-        user_initial_policy_set=policies.accepted,
-        initial_explicit_policy=policies.require_explicit,
-        initial_policy_mapping_inhibit=policies.inhibit_mapping,
-        initial_any_policy_inhibit=policies.inhibit_any,
-    )
-
-
-def _run(coroutine: Coroutine[Any, None, object]) -> None:
-    try:
-        coroutine.send(None)
-    except StopIteration:
-        return
-    coroutine.close()
-    raise RuntimeError("path validation waited for something")
+    def _impose(self, link: Link) -> None:
+        basic = link.basic_constraints
+        if basic is not None and basic.path_length is not None:
+            self._length = min(self._length, basic.path_length)
+        if link.subtrees is not None:
+            self._subtrees.append(link.subtrees)

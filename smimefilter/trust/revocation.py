@@ -1,34 +1,45 @@
 """What the CRLs at hand say about the certificates of a path.
 
-For each certificate below the root, the CRLs of its issuer's name, signed by its issuer's key
-or another key of that name on the path, are asked from the newest down. The first that lists
-it revokes it; the first that could list it, does not, and is in force clears it. What a CRL
-cannot answer it does not answer: a delta, a part (issuingDistributionPoint), one with critical
-extensions nobody here processes, or one out of date never clears a certificate, but a listing
-on it still revokes. Nothing is assumed from there being no CRL: that is said, and
-`require_crl` decides.
+For each certificate below the root, the CRLs that may speak for it are asked from the newest
+down: those of its issuer, and those of the CRL issuers its distribution points name. The first
+that lists it revokes it. Each that covers it, is in force and does not list it clears it for
+the reasons it would tell; it is clear when all reasons are told. A newer CRL supersedes the
+older ones of its scope; one of a doubtful signer only keeps them from clearing.
 
-RFC 5280 §6.3 for full CRLs; deltas are not merged, indirect CRLs are not used.
-Raises `UnreadableCertificate` for the key of an issuer.
+What a CRL cannot answer it does not answer: one for other certificates, a delta without its
+base, one with critical extensions nobody here processes, one out of date or of a doubtful
+signer never clears a certificate, but a listing on it still revokes. Nothing is assumed from
+there being no CRL: that is said, and `require_crl` decides.
+
+Leaves to others who may sign (`signers.py`), which CRLs cover what (`scopes.py`, `issued.py`)
+and what deltas change (`delta.py`). RFC 5280 §6.3; `docs/decisions/0007-revocation.md`.
+Raises `UnreadableCertificate` for what a path's certificates say about revocation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 from smimefilter.base.reasons import Because, Reason
-from smimefilter.pki.crl import Crl
+from smimefilter.pki.points import ALL_REASONS
 from smimefilter.pki.revoked import REMOVED, Revocation
 
-from .knowledge import Knowledge
+from .delta import base_of, listing_together
+from .issued import IssuedCrl
+from .knowledge import Knowledge, newness
 from .link import Link
+from .names import NameKey
 from .path import day, reason
 from .search import Way
-from .signature import scheme_of
+from .signers import Signer, Signers
 from .span import Span, later
 from .strength import weak_signature
 from .verdict import TrustRules
+
+_Told = tuple[Because, str]
+_Scope = tuple[NameKey, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,126 +49,229 @@ class Checked:
     revoked: tuple[Reason, ...]  # not empty: a certificate of the path is revoked
     unknown: tuple[Reason, ...]  # not empty: for one of them there is no current CRL
     cleared: tuple[Reason, ...]
+    cut_short: bool  # a listing may count, but there was too much to try to know whose it is
 
 
-def check_way(way: Way, knowledge: Knowledge, rules: TrustRules, span: Span) -> Checked:
-    """Ask the CRLs about every certificate of `way` but the root, at the time of `span`."""
-    revoked: list[Reason] = []
-    unknown: list[Reason] = []
-    cleared: list[Reason] = []
-    for position, link in enumerate(way[:-1]):
-        signers = [above for above in way[position + 1 :] if above.name == link.issuer_name]
-        asked = _Asked(link, signers, way, knowledge, rules, span)
-        if found := asked.listing():
-            revoked.append(found)
-        elif asked.cleared_by:
-            cleared.append(asked.cleared_by)
-        else:
-            unknown += asked.notes or [reason(Because.NO_CRL, link, way)]
-    return Checked(tuple(revoked), tuple(unknown), tuple(cleared))
+@dataclass(slots=True)
+class _Status:
+    """What the CRLs told about one certificate."""
+
+    revoked: _Told | None = None
+    cleared: list[_Told] = field(default_factory=list)
+    notes: list[_Told] = field(default_factory=list)
+    reasons: int = 0  # for which it is cleared, bits of ReasonFlags
+    cut_short: bool = False
+
+    @property
+    def is_clear(self) -> bool:
+        return self.reasons == ALL_REASONS
+
+
+class RevocationCheck:
+    """The CRLs, asked in one judgement: at the time of `span`, by `rules`."""
+
+    def __init__(self, knowledge: Knowledge, rules: TrustRules, span: Span) -> None:
+        self._knowledge: Final = knowledge
+        self._rules: Final = rules
+        self._span: Final = span
+        self._signers: Final = Signers(knowledge, rules, span, self._doubt)
+        self._known: Final[dict[Way, _Status]] = {}
+
+    def check(self, way: Way) -> Checked:
+        """Ask about every certificate of `way` but the root."""
+        revoked: list[Reason] = []
+        unknown: list[Reason] = []
+        cleared: list[Reason] = []
+        cut_short = False
+        for position, link in enumerate(way[:-1]):
+            status = self._status(way[position:])
+            cut_short = cut_short or status.cut_short
+            if status.revoked:
+                told, into = [status.revoked], revoked
+            elif status.is_clear:
+                told, into = status.cleared, cleared
+            else:
+                told, into = status.notes, unknown
+            into += [reason(because, link, way, detail) for because, detail in told]
+        return Checked(tuple(revoked), tuple(unknown), tuple(cleared), cut_short)
+
+    def _doubt(self, way: Way) -> str:
+        """Why a signer with this way may be revoked, if it may."""
+        checked = self.check(way)
+        if checked.revoked or checked.cut_short:
+            return "whoever signed it is revoked, or may be"
+        if checked.unknown and self._rules.require_crl:
+            return "whether its signer is revoked is not known"
+        return ""
+
+    def _status(self, way: Way) -> _Status:
+        """Of the first certificate of `way`."""
+        status = self._known.get(way)
+        if status is None:
+            status = _Asked(
+                way, self._crls(way[0]), self._signers, self._rules, self._span
+            ).ask()
+            self._known[way] = status
+        return status
+
+    def _crls(self, link: Link) -> Sequence[IssuedCrl]:
+        """The CRLs that may speak for a certificate, the newest first."""
+        others = set[NameKey]().union(*(place.issuers for place in link.places))
+        crls = list(self._knowledge.crls_named(link.issuer_name))
+        for name in others - {link.issuer_name}:
+            crls += self._knowledge.crls_named(name)
+        return sorted(crls, key=newness, reverse=True) if others else crls
 
 
 class _Asked:
-    """The CRLs asked about one certificate, and what they could not answer."""
+    """The CRLs asked about the first certificate of a way."""
 
     def __init__(
         self,
-        link: Link,
-        signers: Sequence[Link],
         way: Way,
-        knowledge: Knowledge,
+        crls: Sequence[IssuedCrl],
+        signers: Signers,
         rules: TrustRules,
         span: Span,
     ) -> None:
-        self._link = link
-        self._signers = signers
         self._way = way
-        self._knowledge = knowledge
+        self._link = way[0]
+        self._crls = crls
+        self._signers = signers
         self._rules = rules
         self._span = span
-        self.notes: list[Reason] = []
-        self.cleared_by: Reason | None = None
+        self._status = _Status()
+        self._elsewhere: IssuedCrl | None = None  # the newest that is for other certificates
+        self._in_doubt: set[_Scope] = set()  # their newest CRL is of a doubtful signer
 
-    def listing(self) -> Reason | None:
-        """The reason it is revoked for, if one of the CRLs says so."""
-        for crl in self._knowledge.crls_named(self._link.issuer_name):
-            if flaw := self._not_its_own(crl):
-                self._note(Because.CRL_INVALID, crl, flaw)
-                continue
-            entry = crl.find(self._link.certificate.serial)
-            if entry and self._counts(entry, crl):
-                return self._revoked(entry, crl)
-            if flaw := self._cannot_clear(crl):
+    def ask(self) -> _Status:
+        status = self._status
+        superseded: set[_Scope] = set()
+        for crl in self._crls:
+            if crl.scope not in superseded and self._settles(crl):
+                superseded.add(crl.scope)
+            if status.revoked or status.is_clear:
+                return status
+        if status.cleared:
+            used = ", ".join(called for _, called in status.cleared)
+            detail = f"not for all reasons of revocation; {used}"
+            status.notes.append((Because.CRL_INCONCLUSIVE, detail))
+        elif not status.notes and self._elsewhere:
+            self._note(Because.CRL_INCONCLUSIVE, self._elsewhere, "for other certificates only")
+        elif not status.notes:
+            status.notes.append((Because.NO_CRL, ""))
+        return status
+
+    def _settles(self, crl: IssuedCrl) -> bool:
+        """Ask one CRL; whether older ones of its scope need not be asked any more."""
+        entry, reasons = crl.listing(self._link), crl.reasons_for(self._link)
+        if entry is None and not reasons:
+            self._elsewhere = self._elsewhere or crl
+            return False
+        signer, flaw = self._signer(crl)
+        if signer is None:
+            self._note(Because.CRL_INVALID, crl, flaw)
+            self._status.cut_short |= entry is not None and self._signers.effort.fell_short
+            return False
+        if self._revokes(crl, signer, entry):
+            return False
+        if flaw := self._cannot_clear(crl, reasons):
+            self._note(Because.CRL_INCONCLUSIVE, crl, flaw)
+            return False
+        if not self._span.reaches(crl.crl.this_update):
+            self._note(Because.CRL_INCONCLUSIVE, crl, "not issued yet at that time")
+            return False
+        base = None
+        if crl.crl.is_delta:
+            base = base_of(crl, self._crls, signer.link)
+            if flaw := self._cannot_build(base):
                 self._note(Because.CRL_INCONCLUSIVE, crl, flaw)
-                continue
-            if not self._span.reaches(crl.this_update):
-                self._note(Because.CRL_INCONCLUSIVE, crl, "not issued yet at that time")
-                continue
-            if stale := self._stale(crl):
-                self._note(Because.CRL_STALE, crl, stale)
-            else:
-                self.cleared_by = self._about(Because.CRL_CHECKED, crl)
-            return None  # older ones are superseded
-        return None
+                return False
+        return self._answers(crl, base, signer, reasons)
 
-    def _not_its_own(self, crl: Crl) -> str:
-        """Why its listings say nothing about this certificate."""
-        signers = [link for link in self._signers if _may_sign_crls(link)]
-        if not signers:
-            return "its issuer may not sign CRLs"
-        if not any(self._knowledge.is_signed(crl, signer) for signer in signers):
-            return "not signed by the issuer's key"
-        if crl.other_issuers or (crl.scope is not None and crl.scope.indirect):
-            return "an indirect CRL"
-        if crl.scope is not None and crl.scope.attributes_only:
-            return "for attribute certificates only"
-        return ""
+    def _answers(
+        self, crl: IssuedCrl, base: IssuedCrl | None, signer: Signer, reasons: int
+    ) -> bool:
+        """What a CRL that covers the certificate says, a delta together with its base."""
+        if crl.scope in self._in_doubt:
+            self._note(Because.CRL_INCONCLUSIVE, crl, "superseded by one of a doubtful signer")
+            return False
+        if stale := self._stale(crl):
+            self._note(Because.CRL_STALE, crl, stale)
+            return base is None  # without the delta, its base is one like any other
+        if signer.doubt:
+            self._note(Because.CRL_INCONCLUSIVE, crl, signer.doubt)
+            self._in_doubt.add(crl.scope)
+            return False
+        if base and self._revokes(base, signer, listing_together(crl, base, self._link)):
+            return True
+        self._status.reasons |= reasons
+        detail = self._called(crl, signer) + (f" with {_called(base)}" if base else "")
+        self._status.cleared.append((Because.CRL_CHECKED, detail))
+        return True
 
-    def _cannot_clear(self, crl: Crl) -> str:
+    def _signer(self, crl: IssuedCrl) -> tuple[Signer | None, str]:
+        """Who signed it, or why its listings say nothing about this certificate."""
+        if crl.crl.scope is not None and crl.crl.scope.attributes_only:
+            return None, "for attribute certificates only"
+        if crl.issuer_name != self._link.issuer_name and not crl.crl.is_indirect:
+            return None, "its issuer's own CRL, not an indirect one"
+        return self._signers.of(crl, self._way), "not signed by a key entitled to"
+
+    def _cannot_clear(self, crl: IssuedCrl, reasons: int) -> str:
         """Why not being listed says nothing, however new the CRL is."""
-        if crl.is_delta:
-            return "a delta CRL, lists changes only"
-        if crl.unprocessed:
+        if crl.crl.unprocessed:
             return "it has a critical extension that is not understood"
-        scope, is_ca = crl.scope, self._link.certificate.is_ca
-        if scope is not None and (
-            scope.point
-            or scope.some_reasons
-            or (scope.users_only and is_ca)
-            or (scope.authorities_only and not is_ca)
-        ):
-            return "for a part of the issuer's certificates only"
-        return weak_signature(scheme_of(crl.signature_algorithm), self._rules)
+        if crl.crl.other_issuers and not crl.crl.is_indirect:
+            return "it lists certificates of others and is no indirect CRL"
+        if not reasons:
+            return "for other certificates only"
+        return weak_signature(crl.scheme, self._rules)
 
-    def _stale(self, crl: Crl) -> str:
+    def _cannot_build(self, base: IssuedCrl | None) -> str:
+        """Why a delta CRL says nothing about what it does not list."""
+        if base is None:
+            return "a delta CRL whose base is not at hand"
+        flaw = self._cannot_clear(base, base.reasons_for(self._link))
+        return f"a delta CRL whose base does not do: {flaw}" if flaw else ""
+
+    def _stale(self, crl: IssuedCrl) -> str:
         span, oldest = self._span, self._rules.max_crl_age
-        if crl.next_update is not None and span.is_past(crl.next_update):
-            return f"next update was due {day(crl.next_update)}"
-        if oldest is not None and span.is_past(later(crl.this_update, oldest)):
+        this_update, next_update = crl.crl.this_update, crl.crl.next_update
+        if next_update is not None and span.is_past(next_update):
+            return f"next update was due {day(next_update)}"
+        if oldest is not None and span.is_past(later(this_update, oldest)):
             return "older than policy allows"
-        if crl.next_update is None and oldest is None:
+        if next_update is None and oldest is None:
             return "it does not say when the next one comes"
         return ""
 
-    def _counts(self, entry: Revocation, crl: Crl) -> bool:
-        """A revocation still to come counts only once the CRL announcing it is out."""
-        if entry.reason == REMOVED:
+    def _revokes(self, crl: IssuedCrl, signer: Signer, entry: Revocation | None) -> bool:
+        """Whether an entry revokes the certificate; it is noted then.
+
+        A revocation still to come counts only once the CRL announcing it is out.
+        """
+        if entry is None or entry.reason == REMOVED:
             return False
-        return self._span.reaches(crl.this_update) or self._span.reaches(entry.date)
-
-    def _revoked(self, entry: Revocation, crl: Crl) -> Reason:
+        span = self._span
+        if not span.reaches(crl.crl.this_update) and not span.reaches(entry.date):
+            return False
         because = f", {entry.reason}" if entry.reason else ""
-        return self._about(Because.REVOKED, crl, f"{day(entry.date)}{because}; ")
+        detail = f"{day(entry.date)}{because}; {self._called(crl, signer)}"
+        self._status.revoked = (Because.REVOKED, detail)
+        return True
 
-    def _note(self, because: Because, crl: Crl, flaw: str) -> None:
-        self.notes.append(self._about(because, crl, f"{flaw}; "))
+    def _note(self, because: Because, crl: IssuedCrl, flaw: str) -> None:
+        self._status.notes.append((because, f"{flaw}; {_called(crl)}"))
 
-    def _about(self, because: Because, crl: Crl, detail: str = "") -> Reason:
-        number = "" if crl.number is None else f" no. {crl.number}"
-        detail += f"CRL{number} of {day(crl.this_update)}"
-        return reason(because, self._link, self._way, detail)
+    def _called(self, crl: IssuedCrl, signer: Signer) -> str:
+        """What a CRL is called in reasons, with its issuer where that is not the usual one."""
+        if signer.link in self._way[1:]:
+            return _called(crl)
+        return f"{_called(crl)} signed by {signer.link.certificate.subject}"
 
 
-def _may_sign_crls(link: Link) -> bool:
-    usage = link.certificate.key_usage
-    return usage is None or "cRLSign" in usage
+def _called(crl: IssuedCrl) -> str:
+    number = "" if crl.crl.number is None else f" no. {crl.crl.number}"
+    kind = "delta CRL" if crl.crl.is_delta else "CRL"
+    return f"{kind}{number} of {day(crl.crl.this_update)}"

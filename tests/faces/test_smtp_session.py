@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from smimefilter.base.envelope import Deferred, Delivered, Fate, Refused, Transaction
 from smimefilter.base.errors import AdminError, MailError, Status
+from smimefilter.smtp.session import SmtpSession
 from tests.support.smtp import Inbox, Line, both_loops, listening
 
 HELLO = ("EHLO c.test", "250")
@@ -136,17 +137,15 @@ async def test_every_reply_has_its_codes() -> None:
 
 async def test_senders() -> None:
     inbox = Inbox()
-    async with (
-        listening(inbox, max_message_size=1_000_000) as listener,
-        Line.to(listener.port) as line,
-    ):
-        await line.reply()
+    async with listening(inbox, max_message_size=1_000_000) as listener:
         for argument, beginning, address in SENDERS:
-            await line.dialogue(HELLO, (f"MAIL FROM:{argument}", beginning))
-            if address is not None:
-                await line.dialogue(RECIPIENT, ("DATA", "354"), ("\r\n.", "250 2.0.0"))
-                params = tuple(argument.rpartition(">")[2].split())
-                assert envelope(inbox.mails[-1])[:2] == (address, params)
+            async with Line.to(listener.port) as line:
+                await line.reply()
+                await line.dialogue(HELLO, (f"MAIL FROM:{argument}", beginning))
+                if address is not None:
+                    await line.dialogue(RECIPIENT, ("DATA", "354"), ("\r\n.", "250 2.0.0"))
+                    params = tuple(argument.partition("> ")[2].split())
+                    assert envelope(inbox.mails[-1])[:2] == (address, params)
 
 
 async def test_recipients() -> None:
@@ -159,7 +158,7 @@ async def test_recipients() -> None:
         await line.dialogue(("DATA", "354"), (".", "250 2.0.0 Ok: queued as 4AB"))
     (mail,) = inbox.mails
     assert [(rcpt.address, rcpt.params) for rcpt in mail.recipients] == [
-        (address, tuple(argument.rpartition(">")[2].split()))
+        (address, tuple(argument.partition("> ")[2].split()))
         for argument, _, address in RECIPIENTS
         if address is not None
     ]
@@ -475,6 +474,15 @@ async def test_too_many_errors_end_the_session() -> None:
         assert await line.at_end()
 
 
+async def test_a_mail_makes_up_for_errors() -> None:
+    async with listening() as listener, Line.to(listener.port) as line:
+        await line.reply()
+        for _ in range(3):
+            for _ in range(19):
+                await line.dialogue(("WHAT", "500 5.5.1"))
+            await line.dialogue(HELLO, SENDER, RECIPIENT, ("DATA", "354"), (".", "250 2.0.0"))
+
+
 @both_loops
 async def test_idle_clients_are_sent_away() -> None:
     async with (
@@ -532,18 +540,35 @@ class Slowly(Inbox):
 @both_loops
 async def test_a_client_that_leaves_does_not_stop_its_delivery() -> None:
     inbox = Slowly()
-    async with listening(inbox) as listener, Line.to(listener.port) as line:
-        line.send(MAIL + CONTENT)
-        await inbox.begun.wait()
-        linger = struct.pack("ii", 1, 0)  # so that it ends with a reset
-        line.writer.get_extra_info("socket").setsockopt(
-            socket.SOL_SOCKET, socket.SO_LINGER, linger
-        )
+    async with listening(inbox) as listener:
+        async with Line.to(listener.port) as line:
+            line.send(MAIL + CONTENT)
+            await inbox.begun.wait()
+            linger = struct.pack("ii", 1, 0)  # so that it ends with a reset
+            sock = line.writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         await asyncio.sleep(0.05)
         inbox.go_on.set()
         await inbox.done.wait()
         await listener._sessions.none_left.wait()
     assert len(inbox.mails) == 1
+
+
+@both_loops
+async def test_a_client_that_runs_ahead_has_to_wait() -> None:
+    inbox = Slowly()
+    async with listening(inbox) as listener, Line.to(listener.port) as line:
+        line.send(MAIL + CONTENT + b"NOOP\r\n" * 500_000)
+        await inbox.begun.wait()
+        await asyncio.sleep(0.2)
+        (session,) = listener._sessions.each()
+        assert isinstance(session, SmtpSession)
+        assert session._incoming.waiting < 400_000
+        inbox.go_on.set()
+        line.send(b"QUIT\r\n")
+        said = await line.reader.read()
+    assert said.count(b"250 2.0.0 Ok\r\n") == 500_000
+    assert said.endswith(b"221 2.0.0 bye\r\n")
 
 
 @both_loops
@@ -661,6 +686,15 @@ async def test_strangers_cannot_relay() -> None:
             "554 5.7.1", "503 5.5.1", "503 5.5.1",
         ]  # fmt: skip
     assert inbox.mails == []
+
+
+@pytest.mark.parametrize("own", [True, False])
+async def test_a_listener_may_be_for_own_people_only(own: bool) -> None:
+    inbox = Inbox()
+    async with listening(inbox, originating=own) as listener, Line.to(listener.port) as line:
+        await line.reply()
+        await line.dialogue(HELLO, SENDER, RECIPIENT, ("DATA", "354"), (".", "250"))
+    assert inbox.mails[0].client.originating is own
 
 
 async def test_xforward_belongs_to_one_mail() -> None:

@@ -14,7 +14,12 @@ SMUGGLED = [
     b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r.\r\n", b"\r\n.\r", b"\r\n.\r\r\n",
     b"\n\n.\r\n", b"\r\r\n.\n\r\n", b"\r\n\x00.\r\n", b"\r\n.\x00\r\n", b"\r\n. \r\n",
 ]  # fmt: skip
-OCTETS = st.lists(st.sampled_from([b"\r", b"\n", b".", b"a", b"\r\n", b"\r\n."]), max_size=40)
+ODD = [b"\r", b"\n", b".", b"a", b"\r\n", b"\r\n."]
+OCTETS = st.builds(  # dots that are many, and dots that are few
+    lambda octets, padding: [*octets, padding],
+    st.lists(st.sampled_from(ODD), max_size=40),
+    st.sampled_from([b"", b"x" * 6000]),
+)
 
 
 def cut(stream: bytes, places: list[int]) -> list[bytes]:
@@ -59,29 +64,31 @@ def wired(content: bytes) -> bytes:
     return stuffed + (b".\r\n" if content.endswith(b"\r\n") or not content else b"\r\n.\r\n")
 
 
-@given(OCTETS, OCTETS, st.lists(st.integers(0, 400), max_size=12))
+@given(OCTETS, OCTETS, st.lists(st.integers(0, 7000), max_size=12), st.sampled_from([60, 9000]))
 def test_any_chunking_gives_the_same_events(
-    lines: list[bytes], content: list[bytes], places: list[int]
+    lines: list[bytes], content: list[bytes], places: list[int], limit: int
 ) -> None:
     stream = b"".join(lines) + b"\r\nDATA\r\n" + wired(b"".join(content)) + b"NOOP\r\nDATA\r\n"
-    whole = events([stream])
-    assert events(cut(stream, places)) == whole
-    assert events([stream[n : n + 1] for n in range(len(stream))]) == whole
+    whole = events([stream], content_limit=limit)
+    assert events(cut(stream, places), content_limit=limit) == whole
+    octets = [stream[n : n + 1] for n in range(300)] + [stream[300:]]
+    assert events(octets, content_limit=limit) == whole
 
 
-@given(OCTETS, st.lists(st.integers(0, 400), max_size=12))
+@given(OCTETS, st.lists(st.integers(0, 7000), max_size=12))
 def test_contents_come_out_as_they_went_in(content: list[bytes], places: list[int]) -> None:
     sent = b"".join(content)
     stream = b"DATA\r\n" + wired(sent) + b"QUIT\r\n"
-    got = events(cut(stream, places), content_limit=1000)
+    got = events(cut(stream, places), content_limit=9000)
     ended = sent if sent.endswith(b"\r\n") or not sent else sent + b"\r\n"
     assert got == [("line", b"DATA"), ("content", ended), ("line", b"QUIT")]
 
 
 @pytest.mark.parametrize("sequence", SMUGGLED)
-def test_only_crlf_dot_crlf_ends_a_content(sequence: bytes) -> None:
-    stream = b"DATA\r\na" + sequence + b"MAIL FROM:<evil@x.test>\r\n.\r\nNOOP\r\n"
-    got = events([stream], content_limit=1000)
+@pytest.mark.parametrize("padding", [b"", b"x" * 2000])
+def test_only_crlf_dot_crlf_ends_a_content(sequence: bytes, padding: bytes) -> None:
+    stream = b"DATA\r\na" + padding + sequence + b"MAIL FROM:<evil@x.test>\r\n.\r\nNOOP\r\n"
+    got = events([stream], content_limit=5000)
     assert [kind for kind, _ in got] == ["line", "content", "line"]  # type: ignore[misc]
     assert got[-1] == ("line", b"NOOP")
     assert b"MAIL FROM" in got[1][1]  # type: ignore[index]
@@ -95,6 +102,8 @@ def test_only_crlf_ends_a_line(ending: bytes) -> None:
 @pytest.mark.parametrize(
     ("wire", "content"),
     [
+        (b"x" * 999 + b"\r\n..\r\n.\r\n", b"x" * 999 + b"\r\n.\r\n"),
+        (b".." + b"x" * 999 + b"\r\n.\r\n", b"." + b"x" * 999 + b"\r\n"),
         (b".\r\n", b""),
         (b"\r\n.\r\n", b"\r\n"),
         (b"..\r\n.\r\n", b".\r\n"),
@@ -104,7 +113,7 @@ def test_only_crlf_ends_a_line(ending: bytes) -> None:
     ],
 )
 def test_dots_are_unstuffed(wire: bytes, content: bytes) -> None:
-    assert events([b"DATA\r\n" + wire])[1] == ("content", content)
+    assert events([b"DATA\r\n" + wire], content_limit=2000)[1] == ("content", content)
 
 
 @pytest.mark.parametrize("size", [0, 57, 58, 59, 60, 61, 65, 66, 500])
@@ -137,6 +146,17 @@ def test_what_is_too_long_is_not_kept() -> None:
     incoming.feed(b"\r\n.\r\n")
     with pytest.raises(ContentTooLarge):
         incoming.content()
+
+
+def test_the_end_is_found_in_what_is_swallowed() -> None:
+    for kept in (b".\r\nX", b"X.\r\n", b"\r\n.X", b"X\r\n.", b"\r\n.\r"):
+        for last in (b"y" * 500 + b"\r\n.\r\n", b"\r\n.\r\n", b"\r\n\r\n.\r\n"):
+            incoming = Incoming(40, 60)
+            incoming.expect_content()
+            incoming.feed(b"x" * 100 + kept)
+            assert incoming.feed(last), (kept, last)
+            with pytest.raises(ContentTooLarge):
+                incoming.content()
 
 
 def test_a_content_can_be_swallowed() -> None:

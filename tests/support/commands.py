@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +63,13 @@ class Commands:
 
 def run(*arguments: str, stdin: str = "", code: int = 0) -> Done:
     """Run `smimefilter ARGUMENTS`. Raises `CommandTrouble` when it does not end with `code`."""
-    out, err = io.StringIO(), io.StringIO()
-    with _arguments(arguments, stdin), redirect_stdout(out), redirect_stderr(err):
-        found = _ended()
-    done = Done(found, out.getvalue(), err.getvalue())
+    with (
+        TemporaryFile("w+", encoding="utf-8") as out,  # with descriptors, as programs have
+        TemporaryFile("w+", encoding="utf-8") as err,
+    ):
+        with _arguments(arguments, stdin), redirect_stdout(out), redirect_stderr(err):
+            found = _ended()
+        done = Done(found, _written(out), _written(err))
     if found != code:
         raise CommandTrouble(f"smimefilter {' '.join(arguments)}: {done}")
     return done
@@ -80,6 +84,11 @@ def _ended() -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0
+
+
+def _written(file: IO[str]) -> str:
+    file.seek(0)
+    return file.read()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -34,7 +35,14 @@ def need(program: str) -> Path:
         _missing(f"the program {program} is missing (Debian package {package})")
     if program == "postfix" and os.geteuid() != 0:
         _missing("only root can start Postfix")
+    if program == "swaks" and not _swaks_has_tls():
+        _missing("swaks is without TLS (Debian package libnet-ssleay-perl)")
     return Path(found)
+
+
+def _swaks_has_tls() -> bool:
+    trial = ["perl", "-MNet::SSLeay", "-e1"]
+    return subprocess.run(trial, capture_output=True, check=False).returncode == 0
 
 
 def _missing(what: str) -> NoReturn:

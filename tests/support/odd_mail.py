@@ -17,6 +17,21 @@ RAW: Final = st.lists(st.sampled_from(_TOKENS) | st.binary(max_size=8), max_size
     b"".join
 )
 
+# Types, parameters and boundaries as hostile as the rest: what MIME is read from.
+_MIME_TOKENS: Final = [
+    b"Content-Type: ", b"Content-Transfer-Encoding: ", b"base64", b"quoted-printable", b"8bit",
+    b"multipart/signed", b"multipart/encrypted", b"multipart/mixed", b"text/calendar",
+    b"message/rfc822", b"application/pkcs7-mime", b"application/pkcs7-signature",
+    b"application/octet-stream", b"application/pgp-encrypted", b"; protocol=", b"; boundary=b",
+    b"; boundary*=punycode''b", b"; boundary*0*=utf-16''%00", b"; name=x.p7m", b"*", b"9" * 5000,
+    b"; a*", b"=", b"'", b'"', b"%", b"\\", b"b", b"\r\n", b"\r\n\r\n", b"\n--b\n",
+    b"\r\n--b--\r\n", b"Version: 1\r\n", b"-----BEGIN PGP MESSAGE-----\r\n",
+    b"-----END PGP MESSAGE-----\r\n", b"QUJD", b"\xff", b"\xed\xa0\x80", b"\x00",
+]  # fmt: skip
+TYPED: Final = st.lists(st.sampled_from(_MIME_TOKENS), max_size=30).map(
+    lambda tokens: b"Content-Type: " + b"".join(tokens)
+)
+
 _TEXT_LINES: Final = st.sampled_from(
     [
         b"Hello", b"", b".", b"From here", b"-- ", b"tab\t", b"equals = sign", b"--",

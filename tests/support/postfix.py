@@ -18,6 +18,7 @@ import contextlib
 import json
 import os
 import pwd
+import re
 import shutil
 import signal
 import smtplib
@@ -63,17 +64,15 @@ smtp_host_lookup = native
 default_transport = smtp:[127.0.0.1]:{sink}
 smtpd_relay_restrictions = permit_mynetworks, reject
 in_flow_delay = 0
-queue_run_delay = {retry}s
+queue_run_delay = 1s
 minimal_backoff_time = {retry}s
 maximal_backoff_time = {retry}s
 """
-# The queue manager is woken often, too: a mail that it finds still locked by the delivery agent
-# that has just deferred it goes to the incoming queue, which is read on arrivals and wake-ups.
 _MASTER: Final = """
 127.0.0.1:{port} inet n - n - - smtpd -o smtpd_authorized_xforward_hosts=127.0.0.0/8
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
-qmgr unix n - n {retry} 1 qmgr
+qmgr unix n - n 300 1 qmgr
 rewrite unix - - n - - trivial-rewrite
 bounce unix - - n - 0 bounce
 defer unix - - n - 0 bounce
@@ -110,15 +109,17 @@ class Variant(StrEnum):
 class PostfixLab:
     """One instance. Its ports are known, and ours, from the start."""
 
-    def __init__(self, variant: Variant, *, retry: int = 1) -> None:
+    def __init__(self, variant: Variant, *, retry: int = 2) -> None:
         """Prepare an instance.
 
         Args:
             variant: How mail gets to the filter.
-            retry: Seconds after which deferred mail is tried again.
+            retry: Seconds after which deferred mail is tried again, at least 2: after 1 the
+                queue manager may look while the delivery agent still holds the mail's lock,
+                and then leaves it alone for a minute.
         """
         self.variant = variant
-        self.main: dict[str, str] = {}  # more of main.cf; read at `start`, wins over the rest
+        self.main: dict[str, str] = {}  # more of main.cf, read at `start`; wins over the rest
         self._reserved = [ReservedPort() for _ in range(4)]
         self.port, self.filter_port, self.reinject_port, self.sink_port = (
             reserved.number for reserved in self._reserved
@@ -144,10 +145,9 @@ class PostfixLab:
             )
         try:
             self.wait_until(self._is_up, "Postfix to start")
-        except PostfixTrouble as trouble:
-            said = (self.home / "log" / "stderr").read_text(errors="replace")
+        except PostfixTrouble:
             self.stop()
-            raise PostfixTrouble(f"{trouble}\n{said}") from None
+            raise
 
     def _is_up(self) -> bool:
         return _greets(self.port) and _greets(self.reinject_port)
@@ -261,8 +261,7 @@ class PostfixLab:
 
     def log(self) -> str:
         """The mail log so far."""
-        path = self.home / "log" / "mail.log"
-        return path.read_text(errors="replace") if path.exists() else ""
+        return self._written("mail.log")
 
     def complaints(self) -> str:
         """What Postfix finds unknown, unused or wrong in its configuration; "" when nothing."""
@@ -292,8 +291,13 @@ class PostfixLab:
         while not holds():
             if time.monotonic() > end:
                 tail = "\n".join(self.log().splitlines()[-40:])
-                raise PostfixTrouble(f"waited {timeout:g} s for {what}\n{tail}")
+                said = self._written("stderr")
+                raise PostfixTrouble(f"waited {timeout:g} s for {what}\n{tail}\n{said}")
             time.sleep(0.03)
+
+    def _written(self, name: str) -> str:
+        path = self.home / "log" / name
+        return path.read_text(errors="replace") if path.exists() else ""
 
     # set-up
 
@@ -304,9 +308,11 @@ class PostfixLab:
         os.chown(self.home / "data", pwd.getpwnam("postfix").pw_uid, -1)
         main = _MAIN.format(home=self.home, sink=self.sink_port, retry=self._retry)
         main += self._shipped("main.cf.snippet")
-        main += "".join(f"{name} = {value}\n" for name, value in self.main.items())
+        for name, value in self.main.items():
+            # in place of it, not after it: postlogd(8) can block on its own warning about two
+            main = re.sub(rf"(?m)^{name} =.*\n", "", main) + f"{name} = {value}\n"
         (self.home / "etc" / "main.cf").write_text(main)
-        master = _MASTER.format(port=self.port, retry=self._retry)
+        master = _MASTER.format(port=self.port)
         master += self._shipped(f"master.cf.{self.variant}")
         master += self._shipped("master.cf.reinject")
         (self.home / "etc" / "master.cf").write_text(master)

@@ -1,8 +1,8 @@
 """Post offices for tests: people with certificates, a filter set up for them, a sink behind it.
 
-`Stock` is made once a session: a PKI, and an installation as commands furnish it. A
-`PostOffice` is a running filter on a copy of that, alone (clients talk to the filter, the
-filter to the sink) or with Postfix around it:
+`Stock` is made once a session: a PKI, and an installation as commands furnish it. An
+`Installation` is a copy of that; a `PostOffice` is one that runs, alone (clients talk to the
+filter, the filter to the sink) or with Postfix around it:
 
     client ─▶ Postfix ─▶ filter ─▶ Postfix ─▶ sink
 
@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import shutil
 import smtplib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -40,6 +41,7 @@ BOB, CAROL = "bob@strict.test", "carol@strict.test"
 ERIN, FRANK = "erin@strict.test", "frank@strict.test"
 DAVE: Final = "dave@clear.test"
 GINA, HUGO = "gina@free.test", "hugo@free.test"
+DATABASE: Final = "smimefilter.db"
 POLICY: Final = """\
 preferences:
   sign: when-encrypting
@@ -115,32 +117,63 @@ class Stock:
 
     def copy_to(self, home: Path) -> None:
         """Furnish an empty folder alike."""
-        for name in ("policies", "master.key", "smimefilter.db"):
+        for name in ("policies", "master.key", DATABASE):
             content = self.home / name
             copy = shutil.copytree if content.is_dir() else shutil.copy2
             copy(content, home / name)
 
 
-class PostOffice:
-    """A filter with what is around it."""
+class Installation:
+    """An installation of the stock, and commands for it. It need not run."""
 
-    def __init__(
-        self, stock: Stock, program: Program, sink: Sink, lab: PostfixLab | None = None
-    ) -> None:
+    def __init__(self, stock: Stock, program: Program) -> None:
         self.people = stock.people
         self.program = program
-        self.sink = sink
-        self.lab = lab
+        self.home = program.home
         self.command = Commands(program.config)
 
     def who(self, address: str) -> Issued:
         """The certificate and key of somebody."""
         return self.people.issued[address]
 
+    def settings(self, text: str, name: str = "global.yaml") -> None:
+        """Write a policy file."""
+        (self.home / "policies" / name).write_text(text)
+
+    def state(self) -> dict[str, object]:
+        """All that the installation has on disk: what is in the database, and files."""
+        found: dict[str, object] = {}
+        for file in sorted(self.home.rglob("*")):
+            name = file.relative_to(self.home).as_posix()
+            if file.is_dir() or name.endswith(("-wal", "-shm")):
+                continue
+            found[name] = _dump(file) if name == DATABASE else file.read_bytes()
+        return found
+
+
+def _dump(database: Path) -> list[str] | bytes:
+    """What is in a database; of one that is none, its bytes."""
+    try:
+        with closing(sqlite3.connect(database)) as connection:
+            return list(connection.iterdump())
+    except sqlite3.DatabaseError:
+        return database.read_bytes()
+
+
+class PostOffice(Installation):
+    """A filter with what is around it."""
+
+    def __init__(
+        self, stock: Stock, program: Program, sink: Sink, lab: PostfixLab | None = None
+    ) -> None:
+        super().__init__(stock, program)
+        self.sink = sink
+        self.lab = lab
+
     @property
     def openssl(self) -> Openssl:
         """What reads mail to these people."""
-        return Openssl(self.program.home, self.people.root.certificate)
+        return Openssl(self.home, self.people.root.certificate)
 
     def read(self, mail: Mail | bytes, address: str) -> bytes:
         """The entity that somebody finds in an encrypted mail of Alice, her signature being
@@ -185,10 +218,6 @@ class PostOffice:
         """Hand a mail to the filter itself; see `hand_over`."""
         port = self.program.port(protocol)
         return hand_over(port, sender, recipients, content, protocol=protocol, **special)
-
-    def settings(self, text: str, name: str = "global.yaml") -> None:
-        """Write a policy file."""
-        (self.program.home / "policies" / name).write_text(text)
 
 
 def hand_over(
@@ -283,3 +312,11 @@ def office(stock: Stock, tmp_path: Path) -> Iterator[PostOffice]:
     """A filter of this test's own, alone."""
     with filter_alone(stock, tmp_path) as office:
         yield office
+
+
+@pytest.fixture
+def installation(stock: Stock, tmp_path: Path, free_port: Callable[[], int]) -> Installation:
+    """An installation of this test's own that does not run, and whose next hop is down."""
+    stock.copy_to(tmp_path)
+    settings = shipped_settings(tmp_path, port=free_port(), next_hop=free_port())
+    return Installation(stock, Program(tmp_path, settings))

@@ -151,7 +151,19 @@ class Gpgsm:
         for certificate in (trusted, *(one for who in people for one in who.chain)):
             self._run("--import", _written(home / "import", pem(certificate)))
         for who in people:
-            self._run("--import", _written(home / "import", key_file(who)))
+            self._import_key(who)
+
+    def _import_key(self, who: Issued) -> None:
+        """gpgsm 2.2 cannot read one PKCS #12 file in forty, which is good to all others: then
+        the same key in another file, salted anew, does."""
+        for attempts_left in reversed(range(4)):
+            try:
+                self._run("--import", _written(self._home / "import", key_file(who)))
+            except Unreadable:
+                if not attempts_left:
+                    raise
+            else:
+                return
 
     @classmethod
     @contextmanager

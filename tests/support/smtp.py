@@ -160,6 +160,8 @@ async def secured(writer: asyncio.StreamWriter, context: ssl.SSLContext, **more:
     transport = writer.transport
     try:
         await writer.start_tls(context, **more)
+    except AttributeError:  # what asyncio makes of a handshake that is cut short
+        raise ConnectionError from None
     finally:
         if writer.transport is None:
             writer._transport = transport  # type: ignore[attr-defined]
@@ -194,6 +196,11 @@ class Hop:
         """The first words of all commands so far."""
         return [command.split(" ")[0] for command in self.commands]
 
+    def say(self, octets: bytes) -> None:
+        """Say something on every connection, unasked."""
+        for writer in self._writers:
+            writer.write(octets)
+
     def cut(self) -> None:
         """Close every connection."""
         for writer in self._writers:
@@ -214,7 +221,8 @@ class Hop:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self._writers.add(writer)
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        ends = (OSError, asyncio.IncompleteReadError, asyncio.CancelledError)
+        with contextlib.suppress(*ends):
             if self._answer(writer, "CONNECT", "220 hop.test ESMTP"):
                 await self._talk(reader, writer)
         writer.close()
@@ -230,7 +238,9 @@ class Hop:
         return not (isinstance(answer, str) and answer.startswith("421"))
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        usual = defaultdict(lambda: "250 2.0.0 Ok", DATA="354 go on", QUIT="221 2.0.0 bye")
+        usual = defaultdict(
+            lambda: "250 2.0.0 Ok", DATA="354 go", STARTTLS="220 go", QUIT="221"
+        )
         while True:
             command = (await reader.readuntil(b"\r\n"))[:-2].decode()
             self.commands.append(command)
@@ -242,7 +252,7 @@ class Hop:
             wanted = self.script[verb][0] if self.script[verb] else usual[verb]
             if not self._answer(writer, verb, usual[verb]):
                 return
-            if verb == "STARTTLS" and self.tls is not None:
+            if verb == "STARTTLS" and self.tls is not None and "220" in str(wanted):
                 await secured(writer, self.tls)
             if verb == "DATA" and str(wanted).startswith("354"):
                 content = b"\r\n"

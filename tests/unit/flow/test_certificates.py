@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from smimefilter.base.errors import AdminError, KeyTrouble
+from smimefilter.base.errors import AdminError
 from smimefilter.flow.certificates import (
     Form,
     Query,
@@ -204,7 +204,7 @@ async def test_keys_that_must_not_leave_so(
 
 
 async def test_exporting_a_key_that_is_not_there(database: Database) -> None:
-    with pytest.raises(KeyTrouble):
+    with pytest.raises(AdminError):
         await export_key(
             database.certificates, await ring(database), BOB.certificate, "x", Form.PEM
         )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from smimefilter.pki import tlv
 from smimefilter.pki.crl import Crl, UnreadableCrl
+from smimefilter.pki.points import ALL_REASONS, PointName
 from smimefilter.pki.revoked import REMOVED, serial_octets
 from tests.support.crls import special_crl
 from tests.support.pki import NOW, root
@@ -85,9 +86,10 @@ def test_scope():
     scope = {"only_contains_user_certs": True, "url": "http://crl.example.com/a.crl"}
     crl = Crl.read(special_crl(root(), scope=scope))
     assert crl.scope is not None
-    assert (crl.scope.users_only, crl.scope.point) == (True, True)
-    rest = (crl.scope.authorities_only, crl.scope.indirect, crl.scope.some_reasons)
-    assert rest == (False, False, False)
+    url = bytes([0x86, 28]) + b"http://crl.example.com/a.crl"
+    assert (crl.scope.users_only, crl.scope.point) == (True, PointName(full=(url,)))
+    rest = (crl.scope.authorities_only, crl.scope.indirect, crl.scope.reasons)
+    assert rest == (False, False, ALL_REASONS)
 
 
 @pytest.mark.parametrize("special", ["unknown", "unknown_in_entry"])
@@ -95,11 +97,38 @@ def test_critical_extensions_nobody_processes(special):
     assert Crl.read(special_crl(root(), [1], **{special: True})).unprocessed
 
 
-def test_an_entry_of_another_issuer_is_noticed():
-    issuer = x509.CertificateIssuer([x509.DirectoryName(x509.Name([]))])
+def of_issuer(*names):
+    """Entry extensions that name another issuer."""
+    issuer = x509.CertificateIssuer(list(names))
     value = encode(0x04, issuer.public_bytes())
-    extensions = encode(0x30, encode(0x30, bytes.fromhex("0603551d1d0101ff"), value))
-    assert Crl.read(crl_of([entry(1, extensions=extensions)])).other_issuers
+    return encode(0x30, encode(0x30, bytes.fromhex("0603551d1d0101ff"), value))
+
+
+def named(name):
+    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+
+
+def test_an_entry_is_for_the_issuer_last_named():
+    one, two = named("One"), named("Two")
+    crl = Crl.read(
+        crl_of([
+            entry(1), entry(2, extensions=of_issuer(x509.DirectoryName(one))), entry(3),
+            entry(1, extensions=of_issuer(x509.DirectoryName(two))),
+        ])
+    )  # fmt: skip
+    assert (crl.other_issuers, crl.unprocessed, crl.is_indirect) == (True, False, False)
+    listed = {
+        name: {serial for serial in range(5) if crl.find(serial, name.__eq__)}
+        for name in (NAME, one.public_bytes(), two.public_bytes())
+    }
+    assert list(listed.values()) == [{1}, {2, 3}, {1}]
+    assert all(map(crl.find, (1, 2, 3)))
+
+
+def test_an_entry_of_an_issuer_without_a_name_clears_nobody():
+    crl = Crl.read(crl_of([entry(1, extensions=of_issuer(x509.DNSName("a.example")))]))
+    assert crl.unprocessed
+    assert crl.find(1, NAME.__eq__)
 
 
 @given(st.sets(st.integers(min_value=-(2**159), max_value=2**159), max_size=40), st.data())

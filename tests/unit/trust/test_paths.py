@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from ipaddress import ip_address, ip_network
 from time import perf_counter
 
 import pytest
@@ -199,10 +198,9 @@ def test_policies():
 
 
 def test_a_kind_of_name_that_cannot_be_compared_is_refused():
-    network = x509.IPAddress(ip_network("192.0.2.0/24"))
-    host = x509.IPAddress(ip_address("192.0.2.1"))
-    constrained = _made("IP CA", "IP CA", x509.NameConstraints([network], None))
-    leaf = _made("Host", "IP CA", x509.SubjectAlternativeName([host]))
+    name = x509.RegisteredID(x509.ObjectIdentifier("1.2.3.4"))
+    constrained = _made("ID CA", "ID CA", x509.NameConstraints([name], None))
+    leaf = _made("Thing", "ID CA", x509.SubjectAlternativeName([name]))
     found = verdict(leaf, Knowledge(roots=[constrained]))
     assert (found.standing, codes(found)) == (Standing.UNTRUSTED, [Because.PATH_INVALID])
 

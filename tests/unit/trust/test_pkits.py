@@ -14,9 +14,10 @@ from pathlib import Path
 import cryptography_vectors
 import pytest
 
+from smimefilter.base.reasons import Because
 from smimefilter.pki.certificate import Certificate
 from smimefilter.pki.crl import Crl
-from smimefilter.trust.engine import judge
+from smimefilter.trust.cache import Trust
 from smimefilter.trust.knowledge import Knowledge
 from smimefilter.trust.verdict import PolicyRules, Purpose, TrustRules
 
@@ -67,10 +68,28 @@ def test_pkits(case):
         crls=[crl(name) for name in ("TrustAnchorRootCRL.crl", *case["crls"].split())],
     )
     asked = certificate(case["end_entity"])
-    verdict = judge(asked, Purpose.ANY, AT, rules(case["parameters"]), knowledge)
+    verdict = Trust(knowledge).verdict(asked, Purpose.ANY, AT, rules(case["parameters"]))
     outcome = "valid" if verdict.usable else "invalid"
     assert outcome == case["expected"], [str(reason) for reason in verdict.reasons]
 
 
 def test_the_table_is_whole():
-    assert len(list(cases())) == 197
+    rows = [parameters.values[0] for parameters in cases()]
+    assert len(rows) == 246
+    assert len({(row["section"], row["parameters"]) for row in rows}) == 246
+    assert {row["expected"] for row in rows} == {"valid", "invalid"}
+
+
+@pytest.mark.filterwarnings("ignore:Parsed a serial number which wasn't positive")
+def test_by_default_the_suite_is_refused_for_its_weak_signatures():
+    """The relaxed rules above are needed: where a certificate of the suite is signed with
+    SHA-1, the usual rules refuse it."""
+    knowledge = Knowledge(
+        roots=[certificate("TrustAnchorRootCertificate.crt")],
+        authorities=[certificate("DSACACert.crt")],
+        crls=[crl("TrustAnchorRootCRL.crl"), crl("DSACACRL.crl")],
+    )
+    asked = certificate("ValidDSASignaturesTest4EE.crt")
+    verdict = Trust(knowledge).verdict(asked, Purpose.ANY, AT, TrustRules())
+    assert not verdict.usable
+    assert {Because.WEAK_KEY, Because.WEAK_ALGORITHM} & {r.because for r in verdict.reasons}

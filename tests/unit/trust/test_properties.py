@@ -15,20 +15,26 @@ from smimefilter.trust.verdict import Purpose, Standing, TrustRules
 from tests.support.pki import NOW, YEAR, root
 from tests.support.trust import verdict
 
-# Two roots, a CA with a certificate from each, one below both, end entities on each level.
+# Two roots, a CA with a certificate from each, one below both, end entities on each level; and
+# a signer of CRLs in the name of that CA.
 A, B = root("Root A"), root("Root B")
 SUB = A.issue("Sub CA", ca=True)
 CROSS = B.issue("Sub CA", ca=True, key=SUB.key, not_after=NOW + timedelta(days=100))
 DEEP = SUB.issue("Deep CA", ca=True)
 ALICE = DEEP.issue("Alice", mail="alice@example.com")
 BOB = SUB.issue("Bob", mail="bob@example.com", not_after=NOW + timedelta(days=50))
-CAS = [A, B, SUB, CROSS, DEEP]
+SIGNER = A.issue("Sub CA", key="p256", key_usage=frozenset({"cRLSign"}))
+CAS = [A, B, SUB, CROSS, DEEP, SIGNER]
 EVERY = [*CAS, ALICE, BOB]
-GOOD = {one: Crl.read(one.crl()) for one in (A, B, SUB, DEEP)}
+GOOD = {one: Crl.read(one.crl()) for one in (A, B, SUB, DEEP, SIGNER)}
+NEWER = {"number": 2, "this_update": NOW - timedelta(minutes=1)}
 REVOKING = {
-    one: Crl.read(issuer.crl([one], number=2, this_update=NOW - timedelta(minutes=1)))
-    for one, issuer in ((SUB, A), (CROSS, B), (DEEP, SUB), (BOB, SUB), (ALICE, DEEP))
-}
+    (one, issuer): Crl.read(issuer.crl([one], **NEWER))
+    for one, issuer in (
+        (SUB, A), (CROSS, B), (DEEP, SUB), (BOB, SUB), (ALICE, DEEP), (SIGNER, A),
+        (DEEP, SIGNER), (BOB, SIGNER),
+    )
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

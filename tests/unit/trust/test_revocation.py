@@ -161,9 +161,8 @@ def test_an_unknown_critical_entry_extension():
     assert codes(asked(crl, one=BOB)) == [Because.NO_CRL_REQUIRED, Because.CRL_INCONCLUSIVE]
 
 
-@pytest.mark.parametrize("scope", ["indirect_crl", "only_contains_attribute_certs"])
-def test_crls_about_other_things_say_nothing(scope):
-    found = asked(special_crl(SUB, [ALICE], scope={scope: True}))
+def test_crls_about_other_things_say_nothing():
+    found = asked(special_crl(SUB, [ALICE], scope={"only_contains_attribute_certs": True}))
     assert (found.standing, codes(found)) == (
         Standing.UNTRUSTED,
         [Because.NO_CRL_REQUIRED, Because.CRL_INVALID],
