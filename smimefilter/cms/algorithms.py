@@ -130,7 +130,9 @@ def _pkcs1(digest: Digest, key: rsa.RSAPrivateKey) -> Scheme:
 
 
 def _pss(digest: Digest, key: rsa.RSAPrivateKey) -> Scheme:
-    salt = digest.hash.digest_size
+    # As long as the digest, RFC 8017 §9.1; a 1024-bit key has not the room for all of 512.
+    room = padding.calculate_max_pss_salt_length(key, digest.hash)
+    salt = min(digest.hash.digest_size, room)
     pss = padding.PSS(padding.MGF1(digest.hash), salt)
     parameters = der.tlv(
         der.SEQUENCE,
@@ -186,4 +188,3 @@ ECDH_HKDF_SHA256: Final = der.algorithm("1.2.840.113549.1.9.16.3.19", AES_256_WR
 # Without its curve, as RFC 5753 §3.1.1 recommends: it is that of the recipient's key.
 EC_PUBLIC_KEY: Final = der.algorithm("1.2.840.10045.2.1")
 X25519: Final = der.algorithm("1.3.101.110")
-CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})

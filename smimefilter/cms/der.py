@@ -1,7 +1,7 @@
 """The little of DER that writing needs: joining bytes that are encoded already.
 
 Everything that goes out is built from pre-encoded pieces, so that a mail costs a few joins
-and no object tree. Reading is asn1crypto's. ITU-T X.690 §8.1, §10.1, §11.6.
+and no object tree. What came in is `recognise.py`'s. ITU-T X.690 §8.1, §10.1, §11.6.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 What a RecipientInfo says besides the key is encoded once per certificate and kept. RSA keys
 get key transport (PKCS #1 v1.5 or OAEP with SHA-256), EC and X25519 keys ephemeral-static
-ECDH with AES-256 key wrap. Whether a certificate may be used is settled before (`trust/`).
+ECDH with AES-256 key wrap. Whether a certificate may be used is settled before (`trust/`),
+which keys can be is `pki/keykinds.py`.
 
 Ephemeral keys are drawn from the system's random source, an input of its own kind.
 RFC 5652 §6.2, RFC 8017, RFC 5753 §3.1 (EC), RFC 8418 §2 (X25519). Raises `CannotEncrypt`.
@@ -22,11 +23,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from smimefilter.base.algorithms import KeyTransport
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
+from smimefilter.pki.keykinds import why_not_encrypt
 
 from . import der
 from .algorithms import (
     AES_256_WRAP,
-    CURVES,
     EC_PUBLIC_KEY,
     ECDH_HKDF_SHA256,
     ECDH_SHA256_KDF,
@@ -73,49 +74,42 @@ def recipient_of(certificate: Certificate, transport: KeyTransport) -> Recipient
     Raises `CannotEncrypt`.
     """
     try:
+        unfit = why_not_encrypt(certificate)
         key = certificate.public_key
         name = issuer_and_serial(certificate)
     except UnreadableCertificate as error:
         raise _cannot(certificate, str(error)) from None
-    if isinstance(key, rsa.RSAPublicKey):
-        return _Transport.of(certificate, name, key, transport)
-    if isinstance(key, x25519.X25519PublicKey):
-        return _X25519Agreement(certificate, name, key)
-    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in CURVES:
-        return _CurveAgreement(name, key)
-    raise _cannot(certificate, "its kind of key does not encrypt mail")
+    if not unfit:
+        match key:
+            case rsa.RSAPublicKey():
+                return _Transport.of(name, key, transport)
+            case x25519.X25519PublicKey():
+                return _X25519Agreement(name, key)
+            case ec.EllipticCurvePublicKey():
+                return _CurveAgreement(name, key)
+    raise _cannot(certificate, unfit or "its kind of key does not encrypt mail")
 
 
 @dataclass(frozen=True, slots=True)
 class _Transport:
     """KeyTransRecipientInfo. An RSA result is as long as the key: all before it is fixed."""
 
-    certificate: Certificate
     key: rsa.RSAPublicKey
     padding: padding.AsymmetricPadding
     head: bytes
     version: int = 0
 
     @classmethod
-    def of(
-        cls,
-        certificate: Certificate,
-        name: bytes,
-        key: rsa.RSAPublicKey,
-        transport: KeyTransport,
-    ) -> _Transport:
+    def of(cls, name: bytes, key: rsa.RSAPublicKey, transport: KeyTransport) -> _Transport:
         oaep = transport is KeyTransport.OAEP
         size = (key.key_size + 7) // 8
         inner = _VERSION_0 + name + (OAEP_SHA256 if oaep else RSA)
         inner += der.header(der.OCTET_STRING, size)
         head = der.header(der.SEQUENCE, len(inner) + size) + inner
-        return cls(certificate, key, _OAEP if oaep else _PKCS1, head)
+        return cls(key, _OAEP if oaep else _PKCS1, head)
 
     def info(self, content_key: bytes) -> bytes:
-        try:
-            return self.head + self.key.encrypt(content_key, self.padding)
-        except ValueError as error:  # a modulus too short for the padding
-            raise _cannot(self.certificate, str(error)) from None
+        return self.head + self.key.encrypt(content_key, self.padding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,17 +136,13 @@ class _CurveAgreement:
 class _X25519Agreement:
     """KeyAgreeRecipientInfo for an X25519 key."""
 
-    certificate: Certificate
     name: bytes
     key: x25519.X25519PublicKey
     version: int = 3
 
     def info(self, content_key: bytes) -> bytes:
         ephemeral = x25519.X25519PrivateKey.generate()
-        try:
-            secret = ephemeral.exchange(self.key)
-        except ValueError:  # a point of small order: everybody would know the secret
-            raise _cannot(self.certificate, "its key is not a safe one") from None
+        secret = ephemeral.exchange(self.key)
         derive = HKDF(SHA256.hash, _WRAPPING_KEY_BYTES, salt=None, info=_SHARED_INFO)
         return _agreed(
             self.name,

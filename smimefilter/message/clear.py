@@ -3,8 +3,10 @@
 An entity that is 7bit data already comes back as it is. Otherwise each leaf that is not gets
 a new Content-Transfer-Encoding (quoted-printable for text, base64 for the rest) and all other
 bytes stay. Where that is not possible - 8-bit header fields, a part that is signed or
-encrypted already, an unknown encoding, broken structure - `NotClearable` is raised, and the
-mail can be signed opaquely, which needs none of this.
+encrypted already, an unknown encoding, broken structure, more parts or levels than mail has -
+`NotClearable` is raised, and the mail can be signed opaquely, which needs none of this.
+
+Parts are places in the bytes of the mail: only what changes is copied.
 
 RFC 8551 §3.1.2 and §3.1.3, RFC 2045 §6, RFC 2046 §5.1 and §5.2, RFC 6532 §3.7
 (message/global). Raises `NotClearable`.
@@ -15,17 +17,17 @@ from __future__ import annotations
 import binascii
 from typing import Final
 
-import pybase64
-
 from .entity import Entity, closed, entity_header
-from .lines import base64_lines, crlf, is_canonical, is_clear
+from .lines import base64_lines, crlf, from_base64, is_canonical, is_clear
 from .parameters import TEXT, ContentType, content_type, transfer_encoding
-from .parts import part_spans
+from .parts import BadParts, Part, Span
 from .wire import Message
+
+MOST_PARTS: Final = 2000
+DEEPEST: Final = 20
 
 _IDENTITY: Final = frozenset({"7bit", "8bit", "binary"})
 _SEALED: Final = frozenset({"multipart/signed", "multipart/encrypted"})
-_DEEPEST: Final = 50
 
 
 class NotClearable(ValueError):
@@ -37,70 +39,91 @@ def cleared(message: Message) -> Entity:
     header = entity_header(message)
     if is_clear(header) and is_clear(message.data, message.body_at):
         return Entity(header, (message.body,))
-    whole = b"".join((header, b"\r\n", message.body))
-    entity = Message(_cleared(whole, TEXT, _DEEPEST))
-    return Entity(b"".join(entity.lines), (entity.body,))
+    whole = Part(Message(header), message.data, Span(message.body_at, len(message.data)))
+    try:
+        header, *rest = _Clearing().cleared(whole, TEXT, DEEPEST)
+    except BadParts as error:
+        raise NotClearable(str(error)) from None
+    body = b"".join(rest[1:])
+    if not is_clear(header) or not is_clear(body):
+        raise NotClearable("a header, or the structure, is not 7bit")
+    return Entity(header, (body,))
 
 
-def _cleared(raw: bytes, default: str, depth: int) -> bytes:
-    """An entity, whole, as 7bit data. `default` is its type when it does not say."""
-    if is_clear(raw):
-        return raw
-    if depth == 0:
-        raise NotClearable("parts nested too deeply")
-    part = Message(raw)
-    kind = content_type(part.get("Content-Type") or default.encode())
-    encoding = transfer_encoding(part.get("Content-Transfer-Encoding"))
-    body, encoding = _body(part.data[part.body_at :], kind, encoding, depth)
-    result = _header(part, encoding) + b"\r\n" + body
-    if not is_clear(result):
-        raise NotClearable(f"{kind.type}: its header or its structure is not 7bit")
-    return result
+class _Clearing:
+    """One mail's way into 7-bit form. Each step gives pieces: header, blank line, the rest."""
 
+    def __init__(self) -> None:
+        self._left = MOST_PARTS
 
-def _body(body: bytes, kind: ContentType, encoding: str, depth: int) -> tuple[bytes, str]:
-    """A body with its transfer encoding, 7bit as far as its type allows."""
-    if kind.type in _SEALED:
-        return crlf(body), encoding
-    if kind.is_multipart or kind.type == "message/rfc822":
-        if encoding not in _IDENTITY:
-            raise NotClearable(f"{kind.type} in {encoding}")
-        if kind.is_multipart:
-            return _multipart(body, kind, depth), "7bit"
-        return _cleared(body, TEXT, depth - 1), "7bit"
-    octets = body if encoding == "binary" else crlf(body)
-    if encoding != "binary" and is_clear(octets):
-        return octets, encoding
-    if kind.type.startswith("message/") and not kind.type.startswith("message/global"):
-        raise NotClearable(f"{kind.type} cannot be encoded")
-    return _leaf(octets, kind, encoding)
+    def part(self, data: bytes, span: Span, default: str, depth: int) -> list[bytes]:
+        """A part, whole; `default` is its type when it does not say."""
+        piece = data[span.start : span.end]
+        if is_clear(piece):
+            return [piece]
+        del piece  # a copy at each level would add up
+        self._left -= 1
+        if depth == 0 or self._left < 0:
+            raise NotClearable("too many parts, or parts nested too deeply")
+        return self.cleared(Part.at(data, span), default, depth)
 
+    def cleared(self, part: Part, default: str, depth: int) -> list[bytes]:
+        kind = content_type(part.head.get("Content-Type") or default.encode())
+        encoding = transfer_encoding(part.head.get("Content-Transfer-Encoding"))
+        body, encoding = self._body(part, kind, encoding, depth)
+        return [_header(part.head, encoding), b"\r\n", *body]
 
-def _multipart(body: bytes, kind: ContentType, depth: int) -> bytes:
-    default = "message/rfc822" if kind.type == "multipart/digest" else TEXT
-    pieces, at = [], 0
-    for start, end in part_spans(body, 0, kind.parameters.get("boundary", "")):
-        pieces += [crlf(body[at:start]), _cleared(body[start:end], default, depth - 1)]
-        at = end
-    return b"".join((*pieces, crlf(body[at:])))
+    def _body(
+        self, part: Part, kind: ContentType, encoding: str, depth: int
+    ) -> tuple[list[bytes], str]:
+        """A body with its transfer encoding, 7bit as far as its type allows."""
+        data, body = part.data, part.body
+        if kind.type in _SEALED:
+            return [crlf(data[body.start : body.end])], encoding
+        if kind.is_multipart or kind.type == "message/rfc822":
+            if encoding not in _IDENTITY:
+                raise NotClearable(f"{kind.type} in {encoding}")
+            if kind.is_multipart:
+                return self._multipart(part, kind, depth), "7bit"
+            return self.part(data, body, TEXT, depth - 1), "7bit"
+        octets = data[body.start : body.end]
+        if encoding != "binary":
+            octets = crlf(octets)
+            if is_clear(octets):
+                return [octets], encoding
+        if kind.type.startswith("message/") and not kind.type.startswith("message/global"):
+            raise NotClearable(f"{kind.type} cannot be encoded")
+        octets, encoding = _leaf(octets, kind, encoding)
+        return [octets], encoding
+
+    def _multipart(self, part: Part, kind: ContentType, depth: int) -> list[bytes]:
+        default = "message/rfc822" if kind.type == "multipart/digest" else TEXT
+        data, at = part.data, part.body.start
+        pieces = []
+        for span in part.spans(kind.parameters.get("boundary", "")):
+            pieces.append(crlf(data[at : span.start]))
+            pieces += self.part(data, span, default, depth - 1)
+            at = span.end
+        pieces.append(crlf(data[at : part.body.end]))
+        return pieces
 
 
 def _leaf(octets: bytes, kind: ContentType, encoding: str) -> tuple[bytes, str]:
     if encoding in {"7bit", "8bit"} and kind.type.startswith("text/"):
         return quoted_printable(octets), "quoted-printable"
     if encoding == "quoted-printable":
-        octets = binascii.a2b_qp(octets)
-    elif encoding == "base64":
-        octets = _from_base64(octets)
-    elif encoding not in _IDENTITY:
-        raise NotClearable(f"an unknown transfer encoding: {encoding}")
-    return b"".join(base64_lines((octets,))), "base64"
+        return b"".join(base64_lines((binascii.a2b_qp(octets),))), "base64"
+    if encoding == "base64":
+        return b"".join(base64_lines((_from_base64(octets),))), "base64"
+    if encoding in _IDENTITY:
+        return b"".join(base64_lines((octets,))), "base64"
+    raise NotClearable(f"an unknown transfer encoding: {encoding}")
 
 
-def _from_base64(body: bytes) -> bytes:
+def _from_base64(body: bytes) -> memoryview:
     try:
-        return pybase64.b64decode(body.translate(None, b"\r\n\t "), validate=True)
-    except binascii.Error as error:
+        return memoryview(from_base64(body))
+    except ValueError as error:
         raise NotClearable(f"broken base64: {error}") from None
 
 

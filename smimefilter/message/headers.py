@@ -6,7 +6,8 @@ trigger from it and keeps what it does not touch.
 
 Leaves finding fields to `wire.py`, encoded words to `words.py`, Content-Type and its
 parameters to `parameters.py`, comparing addresses to `base/address.py`.
-RFC 5322 §3.4 and §4.4, RFC 6854 (groups), RFC 6532. Raises `BadHeader`.
+RFC 5322 §3.4 and §4.4, RFC 6854 (groups), RFC 6532. `addresses` raises `BadHeader`, the others
+nothing.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ _GROUP: Final = re.compile(r"[aq.]+:")
 _DOT_ATOM: Final = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 _QUOTED_PAIR: Final = re.compile(r"\\(.)")
 LONGEST_MATCHED: Final = 998  # characters of a subject; RFC 5322 §2.1.1
+_NO_LINE_ENDS: Final = bytes.maketrans(b"\r\n\v\f", b"    ")
 _TO_ESCAPE: Final = re.compile(r'(["\\])')
 
 
@@ -140,15 +142,16 @@ def _text(found: list[Piece]) -> str:
 
 
 def cut_subject(message: Message, pattern: re.Pattern[str]) -> Message:
-    """The message without what `pattern` matches in its decoded subject. The very same
-    message when there is no subject or no match."""
-    value = message.get("Subject")
-    if value is None:
-        return message
-    shorter = cut(value, pattern)
-    if shorter == value:
-        return message
-    return message.replaced("Subject", fold(shorter, message.newline))
+    """The message without what `pattern` matches in its decoded subject, in each of them where
+    there are several. The very same message when there is no match."""
+
+    def shortened(value: bytes) -> bytes:
+        shorter = cut(value, pattern)
+        if shorter == value:
+            return value
+        return fold(shorter.translate(_NO_LINE_ENDS), message.newline)
+
+    return message.rewritten("Subject", shortened)
 
 
 def cut(value: bytes, pattern: re.Pattern[str]) -> bytes:

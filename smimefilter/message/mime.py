@@ -1,66 +1,108 @@
-"""What a mail is already: signed, encrypted, a calendar message.
+"""What a mail is already, as far as MIME tells: signed, encrypted, a calendar message.
 
-Types are read from the header, and what bears on protection is checked against the first
-bytes of the body: a mail is not taken for encrypted because its header says so. Only calendar
-parts of a multipart are searched for.
+That a mail is said to be protected counts for nothing; it has to have the whole form. For PGP
+that is all settled here and in `pgp.py`; for S/MIME the body is handed out, decoded, and
+`cms/recognise.py` tells what it is. A mail with two Content-Types, or two transfer encodings,
+is whatever its reader takes it for, and so is neither. Only calendar parts of a multipart are
+searched for; nothing is verified or decrypted.
 
-RFC 8551 §3.2.2 and §3.9 (how S/MIME mail is recognised), RFC 1847, RFC 3156 §4 (PGP/MIME),
-RFC 6047 (calendar). Raises nothing.
+RFC 8551 §3.2.2 and §3.9 (how S/MIME mail is recognised), RFC 1847 §2, RFC 3156 §4 and §5
+(PGP/MIME), RFC 6047 (calendar). Raises `HeaderTooLarge` for such a mail, and nothing else.
 """
 
 from __future__ import annotations
 
 import binascii
+import re
+from itertools import islice
 from typing import Final
 
-from .parameters import ContentType, content_type, parameters, transfer_encoding
-from .parts import part_spans
+from .lines import from_base64
+from .parameters import PLAIN, ContentType, content_type, parameters, transfer_encoding
+from .parts import BadParts, Part, Span
+from .pgp import is_detached_signature, is_encrypted_message
 from .wire import Message
 
 _PKCS7_MIME: Final = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
-_SIGNED_DATA: Final = (bytes.fromhex("06092a864886f70d010702"),)
-_ENVELOPED_DATA: Final = (
-    bytes.fromhex("06092a864886f70d010703"),
-    bytes.fromhex("060b2a864886f70d0109100117"),  # authenticated, RFC 5083
+_PKCS7_SIGNATURE: Final = frozenset(
+    {"application/pkcs7-signature", "application/x-pkcs7-signature"}
 )
-_PEEK: Final = 128  # bytes of a body; the object identifier stands in the first few
-_PGP: Final = b"-----BEGIN PGP MESSAGE-----"
+_PGP_SIGNATURE: Final = frozenset({"application/pgp-signature"})
+_PGP_ENCRYPTED: Final = "application/pgp-encrypted"
+_PGP_VERSION: Final = re.compile(rb"\s*+Version:[ \t]*1\s*+", re.IGNORECASE)
+_LONGEST_VERSION: Final = 100  # bytes of a part with one short line in it
+_PROTECTED: Final = _PKCS7_MIME | {
+    "application/octet-stream", "multipart/signed", "multipart/encrypted",
+}  # fmt: skip
+_IDENTITY: Final = frozenset({"7bit", "8bit", "binary"})
 _DEEPEST: Final = 20
+_MOST_PARTS: Final = 1000  # that are searched for a calendar part
 
 
-def is_signed(message: Message) -> bool:
-    """A multipart/signed of any protocol, or an opaque S/MIME signature."""
+def is_said_protected(message: Message) -> bool:
+    """Whether the header says anything of the kind: of other mail nothing else is asked."""
+    return _kind(message).type in _PROTECTED
+
+
+def pkcs7_body(message: Message) -> memoryview | None:
+    """The decoded body of a mail that is said to be S/MIME, encrypted or signed opaquely;
+    None for all other mail, and where the encoding is broken."""
     kind = _kind(message)
-    return kind.type == "multipart/signed" or _is_cms(message, kind, _SIGNED_DATA)
+    if kind.type not in _PKCS7_MIME:
+        if kind.type != "application/octet-stream":
+            return None
+        name = kind.parameter("name") or _file_name(message.get("Content-Disposition"))
+        if not name.endswith(".p7m"):
+            return None
+    return _decoded(Part.of(message))
 
 
-def is_encrypted(message: Message) -> bool:
-    """S/MIME encrypted, or PGP/MIME encrypted."""
+def pkcs7_signature(message: Message) -> memoryview | None:
+    """The decoded signature of a mail that is said to be clear-signed with S/MIME."""
+    return _signature(message, _PKCS7_SIGNATURE)
+
+
+def is_pgp_signed(message: Message) -> bool:
+    """PGP/MIME, clear-signed."""
+    signature = _signature(message, _PGP_SIGNATURE)
+    return signature is not None and is_detached_signature(signature)
+
+
+def is_pgp_encrypted(message: Message) -> bool:
+    """PGP/MIME, encrypted as a whole: a version and the armoured message, nothing around or
+    between them."""
     kind = _kind(message)
-    if kind.type == "multipart/encrypted":
-        return message.data.find(_PGP, message.body_at) >= 0
-    return _is_cms(message, kind, _ENVELOPED_DATA)
+    if kind.type != "multipart/encrypted" or kind.parameter("protocol") != _PGP_ENCRYPTED:
+        return False
+    parts = _two_parts(message, kind, alone=True)
+    if parts is None:
+        return False
+    version, content = parts
+    if _kind(version.head).type != _PGP_ENCRYPTED or len(version.content) > _LONGEST_VERSION:
+        return False
+    if _kind(content.head).type != "application/octet-stream":
+        return False
+    armoured = _decoded(content)
+    return (
+        _PGP_VERSION.fullmatch(_decoded(version) or b"") is not None
+        and armoured is not None
+        and is_encrypted_message(armoured)
+    )
 
 
 def is_calendar(message: Message) -> bool:
     """A text/calendar, or a multipart with one in it, attached mails left aside."""
-    return _has_calendar(message, _DEEPEST)
+    try:
+        return _Calendar().is_in(Part.of(message), _DEEPEST)
+    except BadParts:
+        return False
 
 
-def _kind(message: Message) -> ContentType:
-    return content_type(message.get("Content-Type"))
-
-
-def _is_cms(message: Message, kind: ContentType, content_types: tuple[bytes, ...]) -> bool:
-    """Whether the body is CMS of one of these content types, and is said to be CMS."""
-    if kind.type not in _PKCS7_MIME:
-        if kind.type != "application/octet-stream":
-            return False
-        name = kind.parameter("name") or _file_name(message.get("Content-Disposition"))
-        if not name.endswith(".p7m"):
-            return False
-    start = _first_octets(message)
-    return any(oid in start for oid in content_types)
+def _kind(head: Message) -> ContentType:
+    """The type of a mail or part; plain text where it does not say, or says so twice."""
+    if head.names.count(b"content-type") != 1:
+        return PLAIN
+    return content_type(head.get("Content-Type"))
 
 
 def _file_name(disposition: bytes | None) -> str:
@@ -68,24 +110,83 @@ def _file_name(disposition: bytes | None) -> str:
     return parameters(text).get("filename", "").lower()
 
 
-def _first_octets(message: Message) -> bytes:
-    start = message.data[message.body_at : message.body_at + _PEEK]
-    if transfer_encoding(message.get("Content-Transfer-Encoding")) == "base64":
-        text = start.translate(None, b"\r\n\t ")
-        try:
-            start = binascii.a2b_base64(text[: len(text) // 4 * 4])
-        except binascii.Error:
-            return b""
-    return start[:32]
+def _encoding(head: Message) -> str:
+    """The transfer encoding of a mail or part; empty where there are two."""
+    fields = head.all("Content-Transfer-Encoding")
+    return "" if len(fields) > 1 else transfer_encoding(fields[0] if fields else None)
 
 
-def _has_calendar(message: Message, depth: int) -> bool:
+def _decoded(part: Part) -> memoryview | None:
+    """The body of a mail or part without its transfer encoding; None where that is broken,
+    or none is known."""
+    encoding = _encoding(part.head)
+    if encoding in _IDENTITY:
+        return part.content
+    if encoding == "quoted-printable":
+        return memoryview(binascii.a2b_qp(part.content))
+    try:
+        return memoryview(from_base64(part.content)) if encoding == "base64" else None
+    except ValueError:
+        return None
+
+
+def _signature(message: Message, types: frozenset[str]) -> memoryview | None:
+    """The decoded signature of a multipart/signed with one of these types."""
     kind = _kind(message)
-    if kind.type == "text/calendar":
-        return True
-    if not kind.is_multipart or depth == 0:
+    if kind.type != "multipart/signed" or kind.parameter("protocol") not in types:
+        return None
+    parts = _two_parts(message, kind)
+    if parts is None or _kind(parts[1].head).type not in types:
+        return None
+    return _decoded(parts[1])
+
+
+def _two_parts(
+    message: Message, kind: ContentType, *, alone: bool = False
+) -> tuple[Part, Part] | None:
+    """The parts of a mail that has two and is not encoded as a whole. `alone`: besides their
+    content there is nothing to read, neither around them nor in their headers."""
+    whole, boundary = Part.of(message), kind.parameters.get("boundary", "")
+    if _encoding(message) not in _IDENTITY:
+        return None
+    try:
+        spans = list(islice(whole.spans(boundary), 3))
+        if len(spans) != 2 or (alone and not _are_alone(whole, spans, boundary.encode())):
+            return None
+        first, second = (Part.at(whole.data, span) for span in spans)
+    except BadParts:
+        return None
+    if alone and not all(map(_is_mime_field, (*first.head.names, *second.head.names))):
+        return None
+    return first, second
+
+
+def _are_alone(whole: Part, spans: list[Span], boundary: bytes) -> bool:
+    before = whole.data[whole.body.start : spans[0].start].strip()
+    after = whole.data[spans[-1].end : whole.body.end].strip()
+    return (before, after) == (b"--" + boundary, b"--" + boundary + b"--")
+
+
+def _is_mime_field(name: bytes) -> bool:
+    return name.startswith(b"content-")
+
+
+class _Calendar:
+    """A search for a calendar part, with an end however many parts there are."""
+
+    def __init__(self) -> None:
+        self._left = _MOST_PARTS
+
+    def is_in(self, part: Part, depth: int) -> bool:
+        self._left -= 1
+        kind = content_type(part.head.get("Content-Type"))
+        if kind.type == "text/calendar":
+            return True
+        if not kind.is_multipart or depth == 0:
+            return False
+        for span in part.spans(kind.parameters.get("boundary", "")):
+            if self._left <= 0:
+                return False
+            if self.is_in(Part.at(part.data, span), depth - 1):
+                return True
         return False
-    spans = part_spans(message.data, message.body_at, kind.parameters.get("boundary", ""))
-    return any(
-        _has_calendar(Message(message.data[start:end]), depth - 1) for start, end in spans
-    )

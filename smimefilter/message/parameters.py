@@ -1,8 +1,8 @@
 """Content-Type and its relatives: values, and their parameters.
 
 RFC 2045 §5.1, RFC 2231 §3 and §4 (parameters in pieces and in other charsets). Reading is
-lenient and raises nothing: of two parameters of one name the first counts, and what is no
-media type at all is text/plain, RFC 2045 §5.2.
+lenient and raises nothing: of two parameters of one name the first counts, a piece without a
+sensible number is none, and what is no media type at all is text/plain, RFC 2045 §5.2.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
+from .charsets import text_in
+
 TEXT: Final = "text/plain"
 
 _LONGEST_KEPT: Final = 512  # bytes: the cache is no place for what a stranger may swell
@@ -24,6 +26,7 @@ _PARAMETER: Final = re.compile(
     r""";\s*(?:([^\s=;"()]+)\s*=\s*("(?:[^"\\]|\\.)*(?:"|\Z)|[^\s;"()]*))?""", re.DOTALL
 )
 _QUOTED_PAIR: Final = re.compile(r"\\(.)", re.DOTALL)
+_PIECE: Final = re.compile(r"(?:([0-9]{1,4})(\*)?)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class ContentType:
 def content_type(value: bytes | None) -> ContentType:
     """A Content-Type value; None (no such field) is text/plain."""
     if value is None:
-        return _PLAIN
+        return PLAIN
     return _kept(value) if len(value) <= _LONGEST_KEPT else _content_type(value)
 
 
@@ -54,13 +57,13 @@ def _content_type(value: bytes) -> ContentType:
     text = value.decode("utf-8", "replace")
     match = _MEDIA_TYPE.match(text)
     if match is None:
-        return _PLAIN
+        return PLAIN
     found = MappingProxyType(parameters(text[match.end() :]))
     return ContentType(f"{match[1]}/{match[2]}".lower(), found)
 
 
 _kept: Final = lru_cache(maxsize=1024)(_content_type)  # a mail is asked more than once
-_PLAIN: Final = ContentType(TEXT, MappingProxyType({}))
+PLAIN: Final = ContentType(TEXT, MappingProxyType({}))
 
 
 def transfer_encoding(value: bytes | None) -> str:
@@ -82,11 +85,9 @@ def parameters(text: str) -> dict[str, str]:
         base, star, rest = name.lower().partition("*")
         if not star:
             found.setdefault(base, value)
-        else:
-            number = rest.removesuffix("*")
-            piece = (value, rest.endswith("*") or not rest)
-            at = int(number) if number.isdecimal() else 0
-            pieces.setdefault(base, {}).setdefault(at, piece)
+        elif piece := _PIECE.fullmatch(rest):
+            is_extended = bool(piece[2]) or not rest
+            pieces.setdefault(base, {}).setdefault(int(piece[1] or 0), (value, is_extended))
     for base, numbered in pieces.items():
         found.setdefault(base, _joined(numbered))
     return found
@@ -102,7 +103,5 @@ def _joined(numbered: dict[int, tuple[str, bool]]) -> str:
         if number == 0 and value.count("'") >= 2:
             charset, _, value = value.split("'", 2)  # noqa: PLW2901 - what is left of it
         octets += unquote_to_bytes(value)
-    try:
-        return octets.decode(charset or "utf-8", "replace")
-    except (LookupError, ValueError):
-        return octets.decode("utf-8", "replace")
+    text = text_in(charset or "utf-8", octets)
+    return octets.decode("utf-8", "replace") if text is None else text

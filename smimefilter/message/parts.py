@@ -1,15 +1,27 @@
 """Where the parts of a multipart lie: spans between boundary lines, nothing copied.
 
+A part is its header, read like that of a mail, and the place of its body among the bytes of
+the whole: a body is not copied, however deep it stands.
+
 RFC 2046 §5.1.1. Reading is lenient as mail programs are: bare LF ends a line too, a missing
-last boundary ends with the body. Raises nothing; no boundary line means no parts.
+last boundary ends with the body; no boundary line means no parts. Raises `BadParts`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
-_BLANK = b" \t"
+from .wire import HEADER_WINDOW, HeaderTooLarge, Message
+
+MOST_LINES: Final = 10_000  # that begin like the boundary, in one multipart
+
+_BLANK: Final = b" \t"
+
+
+class BadParts(ValueError):
+    """Parts that would cost too much to read: too many, or with too large a header."""
 
 
 class Span(NamedTuple):
@@ -19,32 +31,74 @@ class Span(NamedTuple):
     end: int
 
 
-def part_spans(data: bytes, start: int, boundary: str) -> Iterator[Span]:
-    """The parts of the multipart body `data[start:]`, one after the other."""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A mail or one of its parts: its header, and `data[body.start:body.end]`."""
+
+    head: Message
+    data: bytes
+    body: Span
+
+    @classmethod
+    def of(cls, message: Message) -> Part:
+        """A mail as a part."""
+        return cls(message, message.data, Span(message.body_at, len(message.data)))
+
+    @classmethod
+    def at(cls, data: bytes, span: Span) -> Part:
+        """The part that `data[start:end]` is. Raises `BadParts`."""
+        start, end = span
+        window = Message(data[start : min(end, start + HEADER_WINDOW)])
+        try:
+            return cls(window.emptied(), data, Span(start + window.body_at, end))
+        except HeaderTooLarge as error:
+            raise BadParts(error.public) from None
+
+    @property
+    def content(self) -> memoryview:
+        """The body, not copied."""
+        return memoryview(self.data)[self.body.start : self.body.end]
+
+    def spans(self, boundary: str) -> Iterator[Span]:
+        """Where the parts of this multipart lie. Raises `BadParts`."""
+        return part_spans(self.data, self.body, boundary)
+
+
+def part_spans(data: bytes, body: Span, boundary: str) -> Iterator[Span]:
+    """The parts of a multipart with this body, one after the other. Raises `BadParts`."""
     if not boundary:
         return
-    marker = b"--" + boundary.encode("utf-8", "surrogateescape")
+    marker = b"--" + boundary.encode("utf-8", "replace")
     opened = -1
-    for line_start, line_end, closes in _boundary_lines(data, start, marker):
+    for line_start, line_end, closes in _boundary_lines(data, body, marker):
         if opened >= 0:
             yield Span(opened, max(opened, _before_line_end(data, line_start)))
         if closes:
             return
         opened = line_end
     if opened >= 0:
-        yield Span(opened, len(data))
+        yield Span(opened, body.end)
 
 
-def _boundary_lines(data: bytes, start: int, marker: bytes) -> Iterator[tuple[int, int, bool]]:
-    at = data.find(marker, start)
-    while at >= 0:
+def _boundary_lines(data: bytes, body: Span, marker: bytes) -> Iterator[tuple[int, int, bool]]:
+    start, end = body
+    at = start if data.startswith(marker, start, end) else _next(data, marker, start, end)
+    for _ in range(MOST_LINES):
+        if at < 0:
+            return
         behind = at + len(marker)
-        if at == start or data[at - 1] == 0x0A:
-            line_end = data.find(b"\n", behind) + 1 or len(data)
-            rest = data[behind:line_end].rstrip(b"\r\n").rstrip(_BLANK)
-            if rest in {b"", b"--"}:
-                yield at, line_end, rest == b"--"
-        at = data.find(marker, behind)
+        line_end = data.find(b"\n", behind, end) + 1 or end
+        rest = data[behind:line_end].rstrip(b"\r\n").rstrip(_BLANK)
+        if rest in {b"", b"--"}:
+            yield at, line_end, rest == b"--"
+        at = _next(data, marker, line_end - 1, end)
+    raise BadParts("too many parts")
+
+
+def _next(data: bytes, marker: bytes, start: int, end: int) -> int:
+    """Where the next line that begins with `marker` begins, or -1."""
+    at = data.find(b"\n" + marker, start, end)
+    return at + 1 if at >= 0 else -1
 
 
 def _before_line_end(data: bytes, at: int) -> int:

@@ -9,23 +9,41 @@ Reading is as lenient as mail programs are: lines end with CRLF or bare LF; a fi
 first line that is neither a field nor the continuation of one, or with the bytes. Nothing is
 decoded here: what names and values mean is `headers.py` and `mime.py`.
 
-RFC 5322 §2.2 and §4.5 (white space before the colon), RFC 6532. Reading raises nothing; an
-edit raises `ValueError` for bytes that would break out of their field.
+A header block beyond `LARGEST_HEADER` or `MOST_FIELDS` is not read any further than that:
+`raw`, `chunks` and the length are there, all else raises `HeaderTooLarge` when it is asked
+for. RFC 5322 §2.2 and §4.5 (white space before the colon), RFC 6532. Reading raises nothing
+besides; an edit raises `ValueError` for bytes that would break out of their field.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import ClassVar, Final, NoReturn
+
+from smimefilter.base.errors import MailError, Status
 
 Chunk = bytes | memoryview
 
+LARGEST_HEADER: Final = 1 << 20  # bytes, the blank line not counted
+MOST_FIELDS: Final = 10_000
+HEADER_WINDOW: Final = LARGEST_HEADER + 3
+"""Bytes of a part that are enough to read its header as that of the whole part."""
+
 # A field with its continuation lines and its name in it; or else all that is left.
 _FIELD: Final = re.compile(rb"(([!-9;-~]+)[ \t]*:[^\n]*+(?:\n[ \t][^\n]*+)*+(?:\n|\Z))|(?s:.+)")
+_CUT_NAME: Final = re.compile(rb"[!-9;-~]+[ \t]*\Z")  # may yet become a field
 _BREAKS_OUT: Final = re.compile(rb"\n(?![ \t])|\r(?!\n)")
 _MBOX: Final = b"From "
 _WHITE: Final = b" \t\r\n"
+
+
+class HeaderTooLarge(MailError):
+    """A header block that no mail needs, and that would cost too much to read."""
+
+    status: ClassVar[Status] = Status(5, "3.4")
+    public: ClassVar[str] = "the header of this message is too large"
 
 
 class Message:
@@ -42,12 +60,22 @@ class Message:
 
     def __init__(self, raw: bytes) -> None:
         self.original = raw
-        end = _blank_line(raw)
-        self.lines, self.names, stop = _scan(raw, end)
-        self.border = b""
+        end, is_cut = _block_end(raw)
+        if raw.count(b"\n", 0, end) > MOST_FIELDS and _has_too_many(raw, end):
+            return  # all else stays unset, see __getattr__
+        lines, names, stop = _scan(raw, end)
+        if is_cut and (stop == end or _CUT_NAME.match(raw, stop, end)):
+            return
+        self.lines, self.names, self.border = lines, names, b""
         if stop == end:
             self.border = b"\r\n" if raw.startswith(b"\r\n", end) else raw[end : end + 1]
         self.data, self.body_at = raw, stop + len(self.border)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Only asked for what was never set: a header too large to be read."""
+        if name in self.__slots__:
+            raise HeaderTooLarge
+        raise AttributeError(name)
 
     def _edited(self, lines: Sequence[bytes], names: Sequence[bytes]) -> Message:
         edited = Message.__new__(Message)
@@ -76,6 +104,8 @@ class Message:
         return memoryview(self.data)[self.body_at :]
 
     def __len__(self) -> int:
+        if self.original is not None:
+            return len(self.original)
         body = len(self.data) - self.body_at
         return sum(map(len, self.lines)) + len(self.border) + body
 
@@ -100,6 +130,12 @@ class Message:
 
     # editing
 
+    def emptied(self) -> Message:
+        """The message without its body, which is let go."""
+        edited = self._edited(self.lines, self.names)
+        edited.data, edited.body_at = b"", 0
+        return edited
+
     def without(self, *names: str) -> Message:
         """The message without all fields of these names."""
         unwanted = {name.lower().encode() for name in names}
@@ -108,18 +144,22 @@ class Message:
             return self
         return self._edited([self.lines[i] for i in kept], [self.names[i] for i in kept])
 
-    def replaced(self, name: str, value: bytes) -> Message:
-        """The message with a new value, folded or not, in the first field of this name.
-        Raises `KeyError` where there is none."""
-        if _BREAKS_OUT.search(value):
-            raise ValueError("a value cannot hold a line that does not continue it")
-        try:
-            at = self.names.index(name.lower().encode())
-        except ValueError:
-            raise KeyError(name) from None
-        spelt = self.lines[at].partition(b":")[0]
-        line = spelt + b": " + value + self.newline
-        return self._edited([*self.lines[:at], line, *self.lines[at + 1 :]], self.names)
+    def rewritten(self, name: str, change: Callable[[bytes], bytes]) -> Message:
+        """The message with all fields of this name as `change` makes them: from the value,
+        unfolded, to the new one, folded or not. The very same message where none changes."""
+        wanted = name.lower().encode()
+        lines = list(self.lines)
+        for at, (own, line) in enumerate(zip(self.names, self.lines, strict=True)):
+            if own != wanted:
+                continue
+            old = unfolded(line)
+            new = change(old)
+            if new == old:
+                continue
+            if _BREAKS_OUT.search(new):
+                raise ValueError("a value cannot hold a line that does not continue it")
+            lines[at] = line.partition(b":")[0] + b": " + new + self.newline
+        return self if lines == self.lines else self._edited(lines, self.names)
 
     def prepended(self, line: bytes) -> Message:
         """The message with one whole field, line end included, before all others."""
@@ -141,13 +181,15 @@ def unfolded(line: bytes) -> bytes:
     return value.strip(_WHITE)
 
 
-def _blank_line(raw: bytes) -> int:
-    """Where the first blank line begins, or the length where there is none."""
+def _block_end(raw: bytes) -> tuple[int, bool]:
+    """Where the first blank line begins, or else the bytes end; and whether that was not
+    found within the largest header, which is cut off there then."""
     if raw.startswith((b"\r\n", b"\n")):
-        return 0
-    crlf = raw.find(b"\n\r\n") + 1
-    bare = raw.find(b"\n\n", 0, crlf or len(raw)) + 1
-    return bare or crlf or len(raw)
+        return 0, False
+    crlf = raw.find(b"\n\r\n", 0, LARGEST_HEADER + 2) + 1
+    bare = raw.find(b"\n\n", 0, crlf or LARGEST_HEADER + 1) + 1
+    end = bare or crlf or len(raw)
+    return min(end, LARGEST_HEADER), end > LARGEST_HEADER
 
 
 def _scan(raw: bytes, end: int) -> tuple[list[bytes], list[bytes], int]:
@@ -163,3 +205,10 @@ def _scan(raw: bytes, end: int) -> tuple[list[bytes], list[bytes], int]:
         lines.append(line)
         names.append(name.lower())
     return lines, names, end
+
+
+def _has_too_many(raw: bytes, end: int) -> bool:
+    """Whether more fields stand before `end` than are read; a folded one counts as one."""
+    start = raw.find(b"\n", 0, end) + 1 if raw.startswith(_MBOX) else 0
+    beyond = islice(_FIELD.finditer(raw, start, end), MOST_FIELDS, MOST_FIELDS + 1)
+    return any(match[2] for match in beyond)

@@ -2,10 +2,11 @@
 
 A value is read as pieces, each with its bytes and its text, so that an edit of the text can
 leave the bytes of all other pieces alone. Text outside of encoded words may be UTF-8, or of no
-known encoding (kept as surrogates).
+known encoding (kept as surrogates). Encoded words are looked for in the first `LONGEST_READ`
+bytes, which is many times what triggers are matched against.
 
-RFC 2047 §2 and §6.2 (blanks between two encoded words are no text), RFC 2231 §5 (languages),
-RFC 6532. Raises nothing: what cannot be read stands for itself.
+Leaves charsets to `charsets.py`. RFC 2047 §2 and §6.2 (blanks between two encoded words are no
+text), RFC 2231 §5 (languages), RFC 6532. Raises nothing: what cannot be read stands for itself.
 """
 
 from __future__ import annotations
@@ -15,10 +16,15 @@ import re
 from itertools import groupby
 from typing import Final, NamedTuple
 
+from .charsets import text_in
+
+LONGEST_READ: Final = 1 << 14
+
 _WORD_TEXT: Final = rb"=\?([^?*\s]+)(?:\*[^?\s]*)?\?([bBqQ])\?([^?]*)\?="
 _WORD: Final = re.compile(_WORD_TEXT)
 _NO_GROUPS: Final = re.sub(rb"\((?!\?)", b"(?:", _WORD_TEXT)
 _RUN: Final = re.compile(rb"(?<!\S)%b(?:\s+%b)*(?!\S)" % (_NO_GROUPS, _NO_GROUPS))
+_FOLDED: Final = re.compile(rb"[ \t]*[^ \t]+")
 _LINE: Final = 67  # the name of the field comes to it
 _BYTES_A_WORD: Final = 39  # 52 characters of base64, 64 with the frame
 
@@ -36,7 +42,7 @@ def pieces(value: bytes) -> list[Piece]:
     if b"=?" not in value:
         return [_plain(value)]
     found, at = [], 0
-    for run in _RUN.finditer(value):
+    for run in _RUN.finditer(value, 0, LONGEST_READ):
         text = _read(run[0])
         if text is None:
             continue
@@ -68,12 +74,13 @@ def encode(text: str) -> bytes:
 
 
 def fold(value: bytes, newline: bytes) -> bytes:
-    """A value on lines of 67 bytes as far as its blanks allow, never a blank line."""
+    """A value without line ends, on lines of 67 bytes as far as its blanks allow, never a
+    blank line."""
     if len(value) <= _LINE:
         return value
     lines, line = [], b""
-    for word in re.findall(rb"\s*\S+", value.strip()):
-        if line and len(line) + len(word) > _LINE and word[:1].isspace():
+    for word in _FOLDED.findall(value.strip(b" \t")):
+        if line and len(line) + len(word) > _LINE and word[:1] in {b" ", b"\t"}:
             lines.append(line)
             line = b""
         line += word
@@ -92,8 +99,11 @@ def _read(run: bytes) -> str | None:
     try:
         for charset, same in groupby(words, key=lambda word: word[0]):
             octets = b"".join(_octets(encoding, word) for _, encoding, word in same)
-            text += octets.decode(charset.decode("ascii", "replace"), "replace")
-    except (LookupError, ValueError):  # an unknown charset, broken base64
+            more = text_in(charset.decode("ascii", "replace"), octets)
+            if more is None:
+                return None
+            text += more
+    except binascii.Error:
         return None
     return text
 

@@ -2,7 +2,7 @@
 
 Each question is answered with reasons; none means fit. Nothing here asks who issued it.
 
-Leaves trust, time and strength of the key to `trust/`.
+Leaves kinds of key to `keykinds.py`, trust, time and length of the key to `trust/`.
 RFC 5280 §4.2 (critical extensions, key usage), RFC 8550 §4.4, RFC 8551. Certificates that
 cannot be read raise `UnreadableCertificate`.
 """
@@ -14,19 +14,12 @@ from typing import Final
 from smimefilter.base.reasons import Because, Reason
 
 from .certificate import Certificate
+from .keykinds import ENCRYPTION_USAGE, why_not_encrypt, why_not_sign
 
 ANY_EXTENDED_KEY_USAGE: Final = "2.5.29.37.0"
 EMAIL_PROTECTION: Final = "1.3.6.1.5.5.7.3.4"
 _FOR_MAIL: Final = frozenset({ANY_EXTENDED_KEY_USAGE, EMAIL_PROTECTION})
 
-_RSA_PSS_KEY: Final = "1.2.840.113549.1.1.10"  # a key that says it only signs (RFC 4055)
-_ENCRYPTION_USAGE: Final = {
-    "rsa": "keyEncipherment",
-    "ec": "keyAgreement",
-    "x25519": "keyAgreement",
-    "x448": "keyAgreement",
-}
-_SIGNING_KEYS: Final = frozenset({"rsa", "ec", "ed25519", "ed448", "dsa"})
 _SIGNING_USAGES: Final = frozenset({"digitalSignature", "nonRepudiation"})
 
 PROCESSED: Final = frozenset({
@@ -49,24 +42,22 @@ PROCESSED: Final = frozenset({
 
 def for_encryption(certificate: Certificate) -> tuple[Reason, ...]:
     """Why nothing may be encrypted to this certificate; empty when it is fit."""
-    kind = certificate.key_algorithm
-    wanted = _ENCRYPTION_USAGE.get(kind)
-    if certificate.parsed.public_key_algorithm_oid.dotted_string == _RSA_PSS_KEY:
-        wanted = None
     problems = _common(certificate)
-    if wanted is None:
-        problems.append(_reason(Because.KEY_TYPE, certificate, f"{kind} does not encrypt"))
-    elif certificate.key_usage is not None and wanted not in certificate.key_usage:
+    unfit, usage = why_not_encrypt(certificate), certificate.key_usage
+    wanted = ENCRYPTION_USAGE.get(certificate.key_algorithm, "")
+    if unfit:
+        problems.append(_reason(Because.KEY_TYPE, certificate, unfit))
+    elif usage is not None and wanted not in usage:
         problems.append(_key_usage(certificate, wanted))
     return tuple(problems)
 
 
 def for_signing(certificate: Certificate) -> tuple[Reason, ...]:
     """Why a signature of this certificate does not count; empty when it is fit."""
-    kind, usage = certificate.key_algorithm, certificate.key_usage
     problems = _common(certificate)
-    if kind not in _SIGNING_KEYS:
-        problems.append(_reason(Because.KEY_TYPE, certificate, f"{kind} does not sign"))
+    unfit, usage = why_not_sign(certificate), certificate.key_usage
+    if unfit:
+        problems.append(_reason(Because.KEY_TYPE, certificate, unfit))
     elif usage is not None and not usage & _SIGNING_USAGES:
         problems.append(_key_usage(certificate, "digitalSignature or nonRepudiation"))
     return tuple(problems)

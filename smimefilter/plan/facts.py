@@ -1,7 +1,8 @@
-"""What a decision needs to know of a mail itself, read from its headers once, when asked.
+"""What a decision needs to know of a mail itself, read once, when asked.
 
-Leaves header syntax to `message/`. Pure; never raises: what cannot be read is None or empty,
-and the decision says what that means.
+Leaves header syntax and MIME to `message/`, the structure of CMS to `cms/recognise.py`. Pure;
+what cannot be read is None or empty, and the decision says what that means. Raises
+`HeaderTooLarge` for a mail whose header is not read at all, and nothing else.
 """
 
 from __future__ import annotations
@@ -10,8 +11,16 @@ import re
 from functools import cached_property
 
 from smimefilter.base.address import BadAddress, address_key
+from smimefilter.cms.recognise import Kind, kind_of
 from smimefilter.message.headers import BadHeader, addresses, decoded
-from smimefilter.message.mime import is_calendar, is_encrypted, is_signed
+from smimefilter.message.mime import (
+    is_calendar,
+    is_pgp_encrypted,
+    is_pgp_signed,
+    is_said_protected,
+    pkcs7_body,
+    pkcs7_signature,
+)
 from smimefilter.message.wire import Message
 from smimefilter.policy.patterns import MAX_MATCHED
 
@@ -51,16 +60,10 @@ class Mail:
         return frozenset(keys)
 
     @cached_property
-    def subject(self) -> str:
-        """The decoded subject; empty when there is none."""
-        field = self.message.get("Subject")
-        return decoded(field) if field else ""
-
-    @cached_property
-    def sensitivity(self) -> str:
-        """The value of the Sensitivity field (RFC 4021), lower case; empty without one."""
-        field = self.message.get("Sensitivity")
-        return decoded(field).strip().lower() if field else ""
+    def sensitivities(self) -> frozenset[str]:
+        """The values of all Sensitivity fields (RFC 4021), lower case."""
+        fields = self.message.all("Sensitivity")
+        return frozenset(decoded(field).strip().lower() for field in fields)
 
     def header_matches(self, name: str, pattern: re.Pattern[str] | None) -> bool:
         """Whether a field of this name is there (and one of them matches)."""
@@ -69,15 +72,28 @@ class Mail:
             return bool(fields)
         return any(pattern.search(decoded(field), 0, MAX_MATCHED) for field in fields)
 
-    @cached_property
+    @property
     def is_signed(self) -> bool:
-        """Already S/MIME signed."""
-        return is_signed(self.message)
+        """Signed already, in form: S/MIME, clear or opaque, or PGP/MIME."""
+        return self._protection is Kind.SIGNED
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Encrypted already, all of it: S/MIME or PGP/MIME."""
+        return self._protection is Kind.ENCRYPTED
 
     @cached_property
-    def is_encrypted(self) -> bool:
-        """Already encrypted, S/MIME or PGP."""
-        return is_encrypted(self.message)
+    def _protection(self) -> Kind | None:
+        if not is_said_protected(self.message):
+            return None
+        body, signature = pkcs7_body(self.message), pkcs7_signature(self.message)
+        if body is not None:
+            return kind_of(body)
+        if signature is not None:
+            return Kind.SIGNED if kind_of(signature) is Kind.SIGNED else None
+        if is_pgp_encrypted(self.message):
+            return Kind.ENCRYPTED
+        return Kind.SIGNED if is_pgp_signed(self.message) else None
 
     @cached_property
     def is_calendar(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from smimefilter.policy.patterns import MAX_MATCHED, HeaderPattern
+from smimefilter.policy.patterns import HeaderPattern
 from smimefilter.policy.preferences import (
     ENCRYPT_TRIGGER_HEADER,
     ENCRYPT_TRIGGER_SENSITIVITY,
@@ -35,7 +35,7 @@ def asks_to_encrypt(view: View, mail: Mail) -> Trigger | None:
     if found:
         return found
     wanted = view.get(ENCRYPT_TRIGGER_SENSITIVITY)
-    if wanted.value and mail.sensitivity in wanted.value:
+    if not mail.sensitivities.isdisjoint(wanted.value):
         return Trigger(ENCRYPT_TRIGGER_SENSITIVITY.name, wanted.source)
     return None
 
@@ -53,7 +53,7 @@ def _pulled(
 ) -> Trigger | None:
     """The trigger that this mail pulls, the one in the subject first."""
     pattern = view.get(subject)
-    if pattern.value is not None and pattern.value.search(mail.subject, 0, MAX_MATCHED):
+    if pattern.value is not None and mail.header_matches("Subject", pattern.value):
         return Trigger(subject.name, pattern.source, pattern.value)
     wanted = view.get(header)
     if wanted.value is not None and mail.header_matches(

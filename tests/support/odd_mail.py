@@ -23,8 +23,8 @@ _MIME_TOKENS: Final = [
     b"multipart/signed", b"multipart/encrypted", b"multipart/mixed", b"text/calendar",
     b"message/rfc822", b"application/pkcs7-mime", b"application/pkcs7-signature",
     b"application/octet-stream", b"application/pgp-encrypted", b"; protocol=", b"; boundary=b",
-    b"; boundary*=punycode''b", b"; boundary*0*=utf-16''%00", b"; name=x.p7m", b"*", b"9" * 5000,
-    b"; a*", b"=", b"'", b'"', b"%", b"\\", b"b", b"\r\n", b"\r\n\r\n", b"\n--b\n",
+    b"; boundary*=punycode''b", b"; boundary*0*=utf-16''%00", b"; name=x.p7m", b"*",
+    b"9" * 5000, b"; a*", b"=", b"'", b'"', b"%", b"\\", b"b", b"\r\n", b"\r\n\r\n", b"\n--b\n",
     b"\r\n--b--\r\n", b"Version: 1\r\n", b"-----BEGIN PGP MESSAGE-----\r\n",
     b"-----END PGP MESSAGE-----\r\n", b"QUJD", b"\xff", b"\xed\xa0\x80", b"\x00",
 ]  # fmt: skip

@@ -1,4 +1,5 @@
-"""Private Postfix instances for system tests, one for each variant and session."""
+"""Private Postfix instances for system tests, one for each variant and session, and filters
+in them, one for each variant and module."""
 
 from __future__ import annotations
 
@@ -8,6 +9,8 @@ import pytest
 
 from tests.support.needs import need
 from tests.support.postfix import PostfixLab, Variant
+from tests.support.postoffice import PostOffice, Stock, filter_at
+from tests.support.program import Program
 from tests.support.sink import Sink
 
 
@@ -40,3 +43,48 @@ def sink(lab: PostfixLab) -> Iterator[Sink]:
     """Where all mail of `lab` ends up."""
     with Sink(port=lab.sink_port) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def lmtp_filter(
+    stock: Stock, lmtp_lab: PostfixLab, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Program]:
+    """The filter behind `lmtp_lab`."""
+    with filter_at(stock, tmp_path_factory.mktemp("filter"), lmtp_lab) as program:
+        yield program
+
+
+@pytest.fixture(scope="module")
+def smtp_filter(
+    stock: Stock, smtp_lab: PostfixLab, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Program]:
+    """The filter behind `smtp_lab`."""
+    with filter_at(stock, tmp_path_factory.mktemp("filter"), smtp_lab) as program:
+        yield program
+
+
+@pytest.fixture
+def lmtp_office(
+    stock: Stock, lmtp_lab: PostfixLab, lmtp_filter: Program
+) -> Iterator[PostOffice]:
+    """Postfix, the filter by LMTP, Postfix again, and the sink; all empty."""
+    with Sink(port=lmtp_lab.sink_port) as sink:
+        yield PostOffice(stock, lmtp_filter, sink, lmtp_lab)
+        lmtp_lab.clear()
+
+
+@pytest.fixture
+def smtp_office(
+    stock: Stock, smtp_lab: PostfixLab, smtp_filter: Program
+) -> Iterator[PostOffice]:
+    """The same by SMTP."""
+    with Sink(port=smtp_lab.sink_port) as sink:
+        yield PostOffice(stock, smtp_filter, sink, smtp_lab)
+        smtp_lab.clear()
+
+
+@pytest.fixture(params=list(Variant))
+def whole_way(request: pytest.FixtureRequest) -> PostOffice:
+    """Each variant in turn."""
+    found: PostOffice = request.getfixturevalue(f"{request.param}_office")
+    return found

@@ -23,6 +23,7 @@ from smimefilter.cms.algorithms import CannotEncrypt
 from smimefilter.cms.envelope import PIECE, envelop
 from smimefilter.cms.templates import recipient_of
 from smimefilter.pki.certificate import Certificate
+from smimefilter.pki.usage import for_encryption
 from tests.support.pki import Issued, root
 
 CONTENT: Final = b"Content-Type: text/plain\r\n\r\nHello\r\n"
@@ -231,9 +232,11 @@ def test_templates_are_kept() -> None:
 # what does not encrypt
 
 
-@pytest.mark.parametrize("kind", ["ed25519", "x448"])
-def test_a_key_that_does_not_encrypt_is_never_passed_over(kind: str) -> None:
-    good, bad = person(), person(kind)
+@pytest.mark.parametrize(
+    "kind", ["ed25519", "x448", ec.generate_private_key(ec.BrainpoolP256R1())]
+)
+def test_a_key_that_does_not_encrypt_is_never_passed_over(kind: Any) -> None:
+    good, bad = person(), SUB.issue("Bad", mail="bob@example.org", key=kind)
     with pytest.raises(CannotEncrypt, match=bad.thumbprint[:16]):
         envelop(
             [CONTENT],
@@ -241,6 +244,17 @@ def test_a_key_that_does_not_encrypt_is_never_passed_over(kind: str) -> None:
             ContentCipher.AES_256_CBC,
             KeyTransport.PKCS1,
         )
+
+
+@pytest.mark.parametrize("transport", list(KeyTransport))
+@pytest.mark.parametrize("kind", ["rsa1024", *KINDS, "ed25519", "ed448", "x448"])
+def test_what_usage_calls_fit_can_be_used(kind: str, transport: KeyTransport) -> None:
+    certificate = person(kind).certificate
+    if for_encryption(certificate):
+        with pytest.raises(CannotEncrypt):
+            recipient_of(certificate, transport)
+    else:
+        assert recipient_of(certificate, transport).info(bytes(32))
 
 
 def test_no_recipient_is_an_error() -> None:

@@ -18,6 +18,7 @@ from smimefilter.base.algorithms import SignatureAlgorithm
 from smimefilter.cms.algorithms import CannotSign
 from smimefilter.cms.sign import Signer, SignerTemplate, detached, encapsulated
 from smimefilter.pki.build import Profile, issue
+from smimefilter.pki.usage import for_signing
 from tests.support.pki import NOW, YEAR, Issued, key_of, root
 
 CONTENT: Final = b"Content-Type: text/plain\r\n\r\nHello\r\n"
@@ -221,10 +222,23 @@ def test_a_key_of_another_certificate_is_refused() -> None:
         )
 
 
-@pytest.mark.parametrize("kind", ["x25519", "ed448"])
-def test_a_key_that_does_not_sign_is_refused(kind: str) -> None:
+@pytest.mark.parametrize(
+    "kind", ["x25519", "ed448", ec.generate_private_key(ec.BrainpoolP256R1())]
+)
+def test_a_key_that_does_not_sign_is_refused(kind: Any) -> None:
     with pytest.raises(CannotSign):
-        template(person(kind))
+        template(SUB.issue("Bad", mail="alice@example.com", key=kind))
+
+
+@pytest.mark.parametrize("algorithm", list(SignatureAlgorithm))
+@pytest.mark.parametrize("kind", ["rsa1024", "p256", "p521", "ed25519", "x25519", "ed448"])
+def test_what_usage_calls_fit_signs(kind: str, algorithm: SignatureAlgorithm) -> None:
+    who = person(kind)
+    if for_signing(who.certificate):
+        with pytest.raises(CannotSign):
+            template(who, algorithm)
+    else:
+        assert detached([CONTENT], template(who, algorithm), NOW)
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import email
 import email.message
+import tracemalloc
 
 import pytest
 from hypothesis import given
 
-from smimefilter.message.clear import NotClearable, cleared, quoted_printable
+from smimefilter.message.clear import DEEPEST, NotClearable, cleared, quoted_printable
 from smimefilter.message.entity import canonical
 from smimefilter.message.lines import is_clear
 from smimefilter.message.wire import Message
-from tests.support.odd_mail import MAIL, RAW
+from tests.support.odd_mail import MAIL, RAW, TYPED
 
 HEAD = b"From: a@b.test\r\nMIME-Version: 1.0\r\n"
 
@@ -45,7 +46,7 @@ def test_cleared_mail_is_7bit_and_means_the_same(raw: bytes) -> None:
     assert leaves(found) == leaves(raw)
 
 
-@given(RAW)
+@given(RAW | TYPED)
 def test_any_bytes_are_cleared_or_refused(raw: bytes) -> None:
     try:
         found = clear(raw)
@@ -211,7 +212,45 @@ def test_what_cannot_be_cleared_is_refused(entity: bytes) -> None:
         clear(HEAD + entity)
 
 
+def nested(raw: bytes, levels: int) -> bytes:
+    for level in range(levels):
+        raw = (
+            b"Content-Type: multipart/mixed; boundary=b%d.\r\n\r\n--b%d.\r\n%b\r\n--b%d.--\r\n"
+            % (level, level, raw, level)
+        )
+    return raw
+
+
+def test_bodies_deep_inside_are_not_copied_at_each_level() -> None:
+    line = "ä".encode() * 500 + b"\r\n"
+    part = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+    flat, deep = (Message(nested(part + line * 600, n)) for n in (1, DEEPEST - 1))
+    peaks = []
+    for message in (flat, deep):
+        tracemalloc.start()
+        cleared(message)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.3 * peaks[0]
+
+
+@pytest.mark.parametrize("unit", [b"--b\r\n\r\n\xe9\r\n", b"--b\n", b"--b\r\nA: b\r\n\r\n\r\n"])
+def test_the_number_of_parts_has_an_end(unit: bytes) -> None:
+    body = unit * (1_000_000 // len(unit)) + b"--b\r\n\r\n\xe9\r\n--b--"
+    with pytest.raises(NotClearable):
+        clear(HEAD + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + body)
+
+
+def test_a_part_with_too_large_a_header_is_refused() -> None:
+    part = b"--b\r\n" + b"A:\r\n" * 1_000_000 + b"\r\n\xe9\r\n--b--"
+    with pytest.raises(NotClearable):
+        clear(HEAD + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + part)
+
+
 def test_nesting_has_an_end() -> None:
+    assert is_clear(clear(HEAD + nested(b"\r\n\xe9", DEEPEST - 1)))
+    with pytest.raises(NotClearable):
+        clear(HEAD + nested(b"\r\n\xe9", DEEPEST))
     body = b"\xe9"
     for _ in range(60):
         body = b"Content-Type: message/rfc822\r\n\r\n" + body

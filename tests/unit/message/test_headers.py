@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from smimefilter.message.headers import BadHeader, addresses, cut, cut_subject, decoded
 from smimefilter.message.wire import Message
+from tests.support.odd_mail import RAW
 
+SUBJECT_TOKENS = [
+    b"[encrypt]", b" ", b"\t", b"\r", b"\x0b", b"\x0c", b"\x00", b"\r\n ", b"a", b"\xff",
+    b"\xc3\xbc",
+    b"=?utf-8?q?[encrypt]_=C3?=", b"=?utf-8?b?w7w=?=", b"=?x?q?a?=", b"=?", b"?=", b"x" * 70,
+]  # fmt: skip
 TRIGGER = re.compile(r"\[encrypt\]", re.IGNORECASE)
 
 
@@ -220,6 +226,53 @@ def test_cut_subject_changes_the_subject_alone() -> None:
 def test_nothing_to_cut_is_the_same_message(raw: bytes) -> None:
     message = Message(raw)
     assert cut_subject(message, TRIGGER) is message
+
+
+def test_cut_subject_changes_each_subject() -> None:
+    raw = b"Subject: one [encrypt]\r\nFrom: a@b.test\r\nSubject: two\r\nsubject: [encrypt]three"
+    assert cut_subject(Message(raw), TRIGGER).raw == (
+        b"Subject: one\r\nFrom: a@b.test\r\nSubject: two\r\nsubject: three\r\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "left"),
+    [
+        (b"[encrypt] a\rb", b"a b"),
+        (b"[encrypt] a\rBcc: c@d.test", b"a Bcc: c@d.test"),
+        (b"a [encrypt] =?utf-8?q?b\rc?= d", b"a =?utf-8?q?b c?= d"),
+        (b"[encrypt] " + b"\x0b".join([b"x" * 30] * 3), b" ".join([b"x" * 30] * 3)),
+        (b"a\rb", b"a\rb"),
+    ],
+)
+def test_cut_leaves_no_bare_line_end(value: bytes, left: bytes) -> None:
+    edited = cut_subject(Message(b"Subject: " + value + b"\r\n\r\n"), TRIGGER)
+    assert edited.get("Subject") == left
+
+
+@given(RAW, st.lists(st.sampled_from(SUBJECT_TOKENS), max_size=20).map(b"".join))
+def test_any_subject_is_cut(raw: bytes, subject: bytes) -> None:
+    message = Message(b"Subject: " + subject + b"\r\n" + raw)
+    edited = cut_subject(message, TRIGGER)
+    assert Message(edited.raw).names == message.names
+    if edited is not message:
+        assert edited.body == message.body
+
+
+@pytest.mark.parametrize(
+    "unit", [b"[encrypt] ", b"=?utf-8?q?[encrypt]?= ", b"\xff", b"x ", b"\r"]
+)
+def test_a_subject_without_end_is_quick(unit: bytes) -> None:
+    value = b"[encrypt]" + unit * (1_000_000 // len(unit))
+    cut_subject(Message(b"Subject: " + value + b"\r\n\r\n"), TRIGGER)
+
+
+@pytest.mark.parametrize("unit", [b"a@b,", b"a", b"a:", b"(", b"<@a,", b'"', b"a ", b".", b","])
+def test_an_address_list_without_end_is_quick(unit: bytes) -> None:
+    try:
+        addresses(unit * (300_000 // len(unit)))
+    except BadHeader:
+        return
 
 
 def test_a_long_subject_is_folded_again() -> None:

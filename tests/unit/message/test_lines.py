@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smimefilter.message import lines
-from smimefilter.message.lines import base64_lines, crlf, is_canonical, is_clear
+from smimefilter.message.lines import base64_lines, crlf, from_base64, is_canonical, is_clear
 
 BYTES = st.lists(
     st.sampled_from([b"\r\n", b"\n", b"\r", b"a", b"x" * 997, b"\x00", b"\xff"]), max_size=12
@@ -74,3 +74,35 @@ def test_base64_of_all_sizes(size: int, cut: int) -> None:
     data = bytes(n % 251 for n in range(size))
     text = b"".join(base64_lines([data[:cut], data[cut:]]))
     assert text == base64.encodebytes(data).replace(b"\n", b"\r\n")
+
+
+# base64, read
+
+
+@given(st.binary(max_size=300), st.integers(1, 80), st.sampled_from([b"\r\n", b"\n", b" \t"]))
+def test_base64_is_read_back(data: bytes, columns: int, newline: bytes) -> None:
+    text = base64.b64encode(data)
+    wrapped = newline.join(text[at : at + columns] for at in range(0, len(text), columns))
+    assert from_base64(wrapped) == from_base64(memoryview(newline + wrapped + newline)) == data
+
+
+@pytest.mark.parametrize("size", [4, 5, 6, 7, 8, 9, 300])
+@given(data=st.data())
+def test_base64_is_read_back_whatever_the_block(size: int, data: st.DataObject) -> None:
+    octets = data.draw(st.binary(max_size=60))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lines, "_BLOCK", size)
+        assert from_base64(base64.encodebytes(octets)) == octets
+        broken = base64.b64encode(octets + b"xx") + b"QUJD"
+        if (len(octets) + 2) % 3:
+            with pytest.raises(ValueError, match="ase64"):
+                from_base64(broken)
+
+
+@pytest.mark.parametrize(
+    "text", [b"Q", b"QQ", b"QQ=", b"QQ===", b"QQ==QQ==", b"=", b"====", b"QUJD=", b"QUJ\xe9",
+             b"QUJD--", b"QU-_", b"QUJD\0", b"QUJDQ"]
+)  # fmt: skip
+def test_what_is_not_base64(text: bytes) -> None:
+    with pytest.raises(ValueError, match="ase64"):
+        from_base64(text)

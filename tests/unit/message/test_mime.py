@@ -1,91 +1,267 @@
-"""What a mail is already."""
+"""What a mail is already, as far as MIME tells."""
 
 from __future__ import annotations
 
 import base64
+import quopri
 
 import pytest
+from hypothesis import given
 
-from smimefilter.message.mime import is_calendar, is_encrypted, is_signed
-from smimefilter.message.wire import Message
-
-SIGNED_DATA = "308006092a864886f70d010702a0803080"
-ENVELOPED_DATA = "3082011006092a864886f70d010703a0820101"
-AUTH_ENVELOPED = "30820110060b2a864886f70d0109100117a0820101"
-PGP = (
-    b"--b\r\nContent-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n"
-    b"--b\r\n\r\n%b\r\n--b--"
+from smimefilter.message.mime import (
+    is_calendar,
+    is_pgp_encrypted,
+    is_pgp_signed,
+    is_said_protected,
+    pkcs7_body,
+    pkcs7_signature,
 )
+from smimefilter.message.wire import Message
+from tests.support.odd_mail import RAW, TYPED
+
+CMS = bytes(range(256)) * 2
+P7M = "Content-Type: application/pkcs7-mime; smime-type=enveloped-data\r\n"
+BASE64 = "Content-Transfer-Encoding: base64\r\n"
 
 
-def pkcs7(content_type: str, cms: str, encoding: str = "base64") -> Message:
-    der = bytes.fromhex(cms) + bytes(200)
-    body = base64.encodebytes(der) if encoding == "base64" else der
-    head = f"Content-Type: {content_type}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n"
-    return Message(head.encode() + body)
+def mail(head: str, body: bytes) -> Message:
+    return Message(head.encode() + b"\r\n" + body)
 
 
 def typed(content_type: str, body: bytes = b"x") -> Message:
-    return Message(f"Content-Type: {content_type}\r\n\r\n".encode() + body)
+    return mail(f"Content-Type: {content_type}\r\n", body)
+
+
+def encoded(octets: bytes = CMS) -> bytes:
+    return base64.encodebytes(octets).replace(b"\n", b"\r\n")
+
+
+# S/MIME, in one body
 
 
 @pytest.mark.parametrize(
     "message",
     [
-        typed('multipart/signed; protocol="application/pkcs7-signature"; micalg=sha-256'),
-        typed("Multipart/Signed; protocol=application/pgp-signature"),
-        pkcs7("application/pkcs7-mime; smime-type=signed-data", SIGNED_DATA),
-        pkcs7("application/x-pkcs7-mime; name=smime.p7m", SIGNED_DATA),
-        pkcs7("application/pkcs7-mime", SIGNED_DATA, "binary"),
-        pkcs7('application/octet-stream; name="SMIME.P7M"', SIGNED_DATA),
-    ],
-)
-def test_signed(message: Message) -> None:
-    assert is_signed(message)
-    assert not is_encrypted(message)
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        pkcs7("application/pkcs7-mime; smime-type=enveloped-data", ENVELOPED_DATA),
-        pkcs7("application/x-pkcs7-mime", ENVELOPED_DATA),
-        pkcs7("application/pkcs7-mime; smime-type=authEnveloped-data", AUTH_ENVELOPED),
-        pkcs7("application/pkcs7-mime; smime-type=signed-data", ENVELOPED_DATA),
-        Message(
-            b"Content-Type: application/octet-stream\r\n"
-            b'Content-Disposition: attachment; filename="smime.p7m"\r\n'
-            b"Content-Transfer-Encoding: 8bit\r\n\r\n" + bytes.fromhex(ENVELOPED_DATA)
+        mail(P7M + BASE64, encoded()),
+        mail("Content-Type: Application/X-PKCS7-MIME\r\n" + BASE64.upper(), encoded()),
+        mail(P7M + BASE64, b"\r\n " + encoded().replace(b"\r\n", b"\n\t") + b"\r\n\r\n"),
+        mail(P7M, CMS),
+        mail(P7M + "Content-Transfer-Encoding: binary\r\n", CMS),
+        mail(P7M + "Content-Transfer-Encoding: quoted-printable\r\n", quopri.encodestring(CMS)),
+        mail('Content-Type: application/octet-stream; name="A.P7M"\r\n' + BASE64, encoded()),
+        mail(
+            "Content-Type: application/octet-stream\r\n"
+            'Content-Disposition: attachment; filename="smime.p7m"\r\n' + BASE64,
+            encoded(),
         ),
-        typed("multipart/encrypted; boundary=b", PGP % b"-----BEGIN PGP MESSAGE-----"),
     ],
 )
-def test_encrypted(message: Message) -> None:
-    assert is_encrypted(message)
-    assert not is_signed(message)
+def test_a_pkcs7_body_is_decoded(message: Message) -> None:
+    assert pkcs7_body(message) == CMS
+    assert pkcs7_signature(message) is None
+
+
+def test_a_body_that_is_not_encoded_is_not_copied() -> None:
+    message = mail(P7M, CMS)
+    body = pkcs7_body(message)
+    assert body is not None
+    assert body.obj is message.data
 
 
 @pytest.mark.parametrize(
     "message",
     [
         Message(b""),
-        Message(b"Subject: x\r\n\r\n-----BEGIN PGP MESSAGE-----"),
         typed("text/plain"),
-        typed("multipart/mixed; boundary=b"),
-        typed("application/pkcs7-mime; smime-type=enveloped-data", b"plain text"),
-        typed("multipart/encrypted; boundary=b", PGP % b"plain text"),
-        pkcs7("application/octet-stream; name=x.bin", ENVELOPED_DATA),
-        pkcs7("application/pkcs7-mime", "30030201ff"),
-        Message(
-            b"Content-Type: application/pkcs7-mime; smime-type=enveloped-data\r\n"
-            b"Content-Transfer-Encoding: base64\r\n\r\n====plain text===="
+        typed("application/octet-stream; name=x.bin", CMS),
+        mail(P7M + BASE64, b"====plain text===="),
+        mail(P7M + BASE64, b"Hello! " + encoded()),
+        mail(P7M + BASE64, encoded() + b"-- \r\nA footer, plain text\r\n"),
+        mail(P7M + BASE64, encoded(b"x") + encoded(b"x")),
+        mail(P7M + BASE64, encoded(b"x" * 400_001) + encoded(b"x")),
+        mail(P7M + BASE64, encoded()[:-3]),
+        mail(P7M + "Content-Transfer-Encoding: x-uuencode\r\n", encoded()),
+        mail(P7M + P7M + BASE64, encoded()),
+        mail("Content-Type: text/plain\r\n" + P7M + BASE64, encoded()),
+        mail(P7M + "Content-Type: text/plain\r\n" + BASE64, encoded()),
+        mail(P7M + BASE64 + BASE64, encoded()),
+        mail(P7M + BASE64 + "Content-Transfer-Encoding: 7bit\r\n", encoded()),
+    ],
+)
+def test_all_else_is_no_pkcs7_body(message: Message) -> None:
+    assert pkcs7_body(message) is None
+
+
+# clear signatures
+
+SIGNATURE = b"-----BEGIN PGP SIGNATURE-----\r\n\r\nwgF4\r\n-----END PGP SIGNATURE-----\r\n"
+TEXT = b"Content-Type: text/plain\r\n\r\nHello\r\n"
+
+
+def signed(
+    protocol: str,
+    *,
+    kind: str = "",
+    signature: bytes = encoded(),
+    encoding: str = "Content-Transfer-Encoding: base64",
+    head: str = "",
+    after: bytes = b"\r\n--b--\r\nepilogue",
+) -> Message:
+    part = f"Content-Type: {kind or protocol}; name=x\r\n{encoding}\r\n\r\n".encode()
+    return mail(
+        f'Content-Type: multipart/signed; protocol="{protocol}"; boundary=b\r\n{head}',
+        b"preamble\r\n--b\r\n" + TEXT + b"\r\n--b\r\n" + part + signature + after,
+    )
+
+
+PKCS7, X_PKCS7 = "application/pkcs7-signature", "application/x-pkcs7-signature"
+PGP = "application/pgp-signature"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        signed(PKCS7),
+        signed(X_PKCS7),
+        signed(X_PKCS7, kind="Application/PKCS7-Signature"),
+        signed(PKCS7, signature=CMS, encoding="Content-Transfer-Encoding: binary"),
+        signed(PKCS7, after=b""),
+        signed(PKCS7, head="Content-Transfer-Encoding: 8bit\r\n"),
+    ],
+)
+def test_a_pkcs7_signature_is_decoded(message: Message) -> None:
+    assert pkcs7_signature(message) == CMS
+    assert pkcs7_body(message) is None
+    assert not is_pgp_signed(message)
+
+
+def test_a_pgp_signature() -> None:
+    message = signed(PGP, signature=SIGNATURE, encoding="Content-Description: OpenPGP")
+    assert is_pgp_signed(message)
+    assert not is_pgp_encrypted(message)
+    assert pkcs7_signature(message) is None
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        typed("multipart/signed", b"hello"),
+        typed(f'multipart/signed; protocol="{PKCS7}"; micalg=sha-256', b"hello"),
+        typed(f"multipart/signed; protocol={PKCS7}; boundary=b", b"--b\r\n" + TEXT + b"--b--"),
+        signed("x/y", kind=PKCS7),
+        signed(PKCS7, kind="text/plain"),
+        signed(PKCS7, kind=PGP),
+        signed(PGP, kind=PKCS7),
+        signed(PGP),
+        signed(PGP, signature=SIGNATURE[:-10], encoding="X: y"),
+        signed(PKCS7, signature=b"plain text!"),
+        signed(PKCS7, encoding="Content-Transfer-Encoding: x-no"),
+        signed(PKCS7, encoding=BASE64 + "Content-Transfer-Encoding: 7bit"),
+        signed(PKCS7, encoding=BASE64 + "Content-Type: text/plain"),
+        signed(PKCS7, head="Content-Type: text/plain\r\n"),
+        signed(PKCS7, head=BASE64),
+        signed(PKCS7, after=b"\r\n--b\r\n" + TEXT + b"\r\n--b--"),
+    ],
+)
+def test_what_is_not_signed_whatever_the_header_says(message: Message) -> None:
+    assert pkcs7_signature(message) is None
+    assert not is_pgp_signed(message)
+
+
+# PGP/MIME, encrypted
+
+ARMOUR = (
+    b"-----BEGIN PGP MESSAGE-----\r\n\r\n"
+    + base64.b64encode(b"\xc1\x03abc\xd2\x05abcde")
+    + b"\r\n=abcd\r\n-----END PGP MESSAGE-----\r\n"
+)
+
+
+def pgp(
+    protocol: str = "application/pgp-encrypted",
+    *,
+    head: str = "",
+    before: bytes = b"",
+    version: bytes = b"Content-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n",
+    part: str = "Content-Type: application/octet-stream\r\n",
+    armour: bytes = ARMOUR,
+    after: bytes = b"\r\n--b--\r\n",
+) -> Message:
+    return mail(
+        f'Content-Type: multipart/encrypted; protocol="{protocol}"; boundary=b\r\n{head}',
+        before + b"--b\r\n" + version + b"\r\n--b\r\n" + part.encode() + b"\r\n" + armour
+        + after,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pgp(),
+        pgp("Application/PGP-Encrypted"),
+        pgp(before=b"\r\n \r\n", after=b"\r\n--b-- \r\n\r\n"),
+        pgp(after=b"\r\n--b--"),
+        pgp(armour=ARMOUR.replace(b"\r\n", b"\n")),
+        pgp(armour=b"\r\n" + ARMOUR + b"\r\n"),
+        pgp(
+            part="Content-Type: application/octet-stream; name=encrypted.asc\r\n"
+            "Content-Disposition: inline\r\nContent-Transfer-Encoding: 7bit\r\n"
+        ),
+        pgp(
+            part="Content-Type: application/octet-stream\r\n"
+            "Content-Transfer-Encoding: quoted-printable\r\n",
+            armour=quopri.encodestring(ARMOUR),
+        ),
+        pgp(
+            version=b"Content-Type: application/pgp-encrypted\r\n"
+            b"Content-Description: PGP/MIME version identification\r\n\r\nversion:1"
         ),
     ],
 )
-def test_neither_whatever_the_header_says(message: Message) -> None:
-    assert not is_encrypted(message)
-    assert not is_signed(message)
+def test_pgp_encrypted(message: Message) -> None:
+    assert is_pgp_encrypted(message)
+    assert not is_pgp_signed(message)
 
+
+SECRET = b"TOP SECRET plain text\r\n"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        typed("multipart/encrypted", SECRET + b"ps: -----BEGIN PGP MESSAGE-----\r\n"),
+        typed("multipart/encrypted; boundary=b", SECRET + ARMOUR),
+        Message(b"Subject: x\r\n\r\n" + ARMOUR),
+        pgp("x/y"),
+        pgp(before=SECRET),
+        pgp(after=b"\r\n--b--\r\n" + SECRET),
+        pgp(after=b"\r\n--b\r\n\r\n" + SECRET + b"--b--\r\n"),
+        pgp(after=b"\r\n--b--\r\n--b\r\n" + SECRET),
+        pgp(after=b""),
+        pgp(armour=ARMOUR + SECRET),
+        pgp(armour=SECRET + ARMOUR),
+        pgp(armour=ARMOUR.replace(b"=abcd", SECRET)),
+        pgp(armour=ARMOUR.replace(b"=abcd", b"=abcd\r\n--b\r\n\r\n" + SECRET)),
+        pgp(version=b"Content-Type: application/pgp-encrypted\r\n\r\n" + SECRET),
+        pgp(version=b"Content-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n" + SECRET),
+        pgp(version=b"Content-Type: application/pgp-encrypted\r\n\r\n" + b" " * 200),
+        pgp(version=b"Content-Type: text/plain\r\n\r\nVersion: 1"),
+        pgp(version=b"\r\nVersion: 1"),
+        pgp(part="Content-Type: text/plain\r\n"),
+        pgp(part="Content-Type: application/octet-stream\r\nSubject: TOP SECRET\r\n"),
+        pgp(part="Content-Type: application/octet-stream\r\nTOP SECRET\r\n"),
+        pgp(part="Content-Type: application/octet-stream\r\n" + BASE64),
+        pgp(part="Content-Type: application/octet-stream\r\nContent-Type: text/plain\r\n"),
+        pgp(head="Content-Type: text/plain\r\n"),
+        pgp(head=BASE64),
+        pgp(head=BASE64 + "Content-Transfer-Encoding: 7bit\r\n"),
+    ],
+)
+def test_pgp_that_is_not_encrypted_as_a_whole(message: Message) -> None:
+    assert not is_pgp_encrypted(message)
+
+
+# calendars
 
 INVITATION = b"--b\r\nContent-Type: text/calendar; method=REQUEST\r\n\r\nBEGIN\r\n"
 
@@ -133,3 +309,20 @@ def test_nesting_has_an_end() -> None:
         kind = f"Content-Type: multipart/mixed; boundary=b{n}.\r\n\r\n".encode()
         part = kind + b"--b%d.\r\n" % n + part + b"\r\n--b%d.--\r\n" % n
     assert not is_calendar(Message(part))
+
+
+def test_the_search_for_a_calendar_has_an_end() -> None:
+    many = typed("multipart/mixed; boundary=b", b"--b\r\n\r\nx\r\n" * 5000 + INVITATION)
+    assert not is_calendar(many)
+    endless = typed("multipart/mixed; boundary=b", b"--b\n" * 1_000_000 + INVITATION)
+    assert not is_calendar(endless)
+    headed = b"--b\r\n" + b"A:\r\n" * 1_000_000 + b"\r\n" + INVITATION + b"--b--"
+    assert not is_calendar(typed("multipart/mixed; boundary=b", headed))
+
+
+@given(RAW | TYPED)
+def test_any_mail_is_looked_at(raw: bytes) -> None:
+    message = Message(raw)
+    is_calendar(message)
+    looks = (pkcs7_body, pkcs7_signature, is_pgp_signed, is_pgp_encrypted)
+    assert is_said_protected(message) or not any(look(message) for look in looks)

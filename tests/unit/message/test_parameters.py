@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smimefilter.message.parameters import content_type, transfer_encoding
+from tests.support.odd_mail import TYPED
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,10 @@ from smimefilter.message.parameters import content_type, transfer_encoding
         (b"a/b; name*1=b; name*0=a", "a/b", {"name": "ab"}),
         (b"a/b; name*=no-such''%41", "a/b", {"name": "A"}),
         (b"a/b; name=plain; name*=utf-8''other", "a/b", {"name": "plain"}),
+        (b"a/b; name*=punycode''%41", "a/b", {"name": "A"}),
+        (b"a/b; a*%b=x; b=y" % (b"1" * 5000), "a/b", {"b": "y"}),
+        (b"a/b; a*12345=x; a*9999=y; a*x=z; a**=u; a*0**=v", "a/b", {"a": "y"}),
+        (b"a/b; a*\xd9\xa1=x; b=y", "a/b", {"b": "y"}),
     ],
 )
 def test_content_type(value: bytes | None, kind: str, parameters: dict[str, str]) -> None:
@@ -36,9 +41,17 @@ def test_content_type(value: bytes | None, kind: str, parameters: dict[str, str]
     assert (found.type, dict(found.parameters)) == (kind, parameters)
 
 
-@given(st.binary(max_size=80) | st.text("a/b;=*\"'\\0% ", max_size=80).map(str.encode))
+@given(st.binary(max_size=80) | st.text("a/b;=*\"'\\0% ", max_size=80).map(str.encode) | TYPED)
 def test_any_value_is_read(value: bytes) -> None:
-    assert "/" in content_type(value).type
+    found = content_type(value)
+    assert "/" in found.type
+    for text in found.parameters.values():
+        text.encode()
+
+
+@pytest.mark.parametrize("unit", [b";", b"; a", b";a*0=", b'"', b"=", b" ", b';a="\\', b"a/"])
+def test_a_value_without_end_is_quick(unit: bytes) -> None:
+    content_type(b"a/b; x=y" + unit * (1_000_000 // len(unit)))
 
 
 @pytest.mark.parametrize(

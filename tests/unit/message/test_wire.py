@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 
-from smimefilter.message.wire import Message
+from smimefilter.base.errors import Status
+from smimefilter.message.wire import LARGEST_HEADER, MOST_FIELDS, HeaderTooLarge, Message
 from tests.support.odd_mail import RAW
 
 MAIL = (
@@ -94,19 +95,30 @@ def test_newline_is_that_of_the_header() -> None:
 # edits
 
 
-def test_replaced_touches_only_its_field() -> None:
-    edited = Message(MAIL).replaced("subject", b"new")
+def test_rewritten_touches_only_its_field() -> None:
+    edited = Message(MAIL).rewritten("subject", lambda _: b"new")
     assert edited.raw == MAIL.replace(
         b"Subject:  folded\r\n  subject \r\n", b"Subject: new\r\n"
     )
     assert edited.get("Subject") == b"new"
 
 
+def test_rewritten_gives_each_field_its_value() -> None:
+    edited = Message(MAIL).rewritten("X-Two", lambda value: value + b"!" * int(value == b"2"))
+    assert edited.raw == MAIL.replace(b"X-TWO : 2", b"X-TWO : 2!")
+
+
 @given(RAW)
-def test_replaced_leaves_all_other_bytes(raw: bytes) -> None:
+def test_rewritten_leaves_all_other_bytes(raw: bytes) -> None:
     rest = b"X-Next: 1\r\n" + raw
     message = Message(b"X-Here: old\r\n" + rest)
-    assert message.replaced("x-here", b"new").raw == b"X-Here: new\r\n" + rest
+    assert message.rewritten("x-here", lambda _: b"new").raw == b"X-Here: new\r\n" + rest
+
+
+def test_rewriting_nothing_is_the_same_message() -> None:
+    message = Message(MAIL)
+    assert message.rewritten("Date", lambda _: b"now") is message
+    assert message.rewritten("Subject", lambda value: value) is message
 
 
 @given(RAW)
@@ -138,8 +150,19 @@ def test_prepended_stands_behind_an_mbox_line() -> None:
     assert edited.raw == b"From a@b Mon\nN: 1\nA: b\n\nx"
 
 
+def test_emptied_is_the_header() -> None:
+    emptied = Message(MAIL).emptied()
+    assert emptied.raw == MAIL.removesuffix(b"Body: not a field\r\n\r\nend")
+    assert emptied.data == b""
+
+
 def test_edits_follow_one_another() -> None:
-    edited = Message(MAIL).without("X-Two").replaced("From", b"b@c").prepended(b"N: 1\r\n")
+    edited = (
+        Message(MAIL)
+        .without("X-Two")
+        .rewritten("From", lambda _: b"b@c")
+        .prepended(b"N: 1\r\n")
+    )
     assert edited.names == [b"n", b"received", b"from", b"subject"]
     assert edited.raw.endswith(b"\r\n\r\nBody: not a field\r\n\r\nend")
     assert edited.raw == b"".join(edited.chunks)
@@ -154,16 +177,12 @@ def test_an_edit_shares_the_body() -> None:
 @pytest.mark.parametrize("value", [b"a\r\nBcc: x", b"a\nb", b"a\rb", b"a\r\n", b"a\n\n b"])
 def test_a_value_cannot_break_out(value: bytes) -> None:
     with pytest.raises(ValueError, match="continue"):
-        Message(MAIL).replaced("Subject", value)
+        Message(MAIL).rewritten("Subject", lambda _: value)
 
 
 def test_a_folded_value_is_taken() -> None:
-    assert Message(MAIL).replaced("Subject", b"a\r\n b").get("Subject") == b"a b"
-
-
-def test_replacing_what_is_not_there() -> None:
-    with pytest.raises(KeyError):
-        Message(MAIL).replaced("Date", b"now")
+    edited = Message(MAIL).rewritten("Subject", lambda _: b"a\r\n b")
+    assert edited.get("Subject") == b"a b"
 
 
 @pytest.mark.parametrize(
@@ -175,8 +194,71 @@ def test_only_whole_fields_are_prepended(line: bytes) -> None:
 
 
 def test_a_header_of_thousands_of_fields() -> None:
-    raw = b"A: b\r\n" * 100_000 + b"\r\nbody"
-    assert len(Message(raw).names) == 100_000
+    raw = b"A: b\r\n" * MOST_FIELDS + b"\r\nbody"
+    assert len(Message(raw).names) == MOST_FIELDS
+
+
+def test_lines_that_continue_a_field_are_no_fields() -> None:
+    raw = b"To: a@b.test" + b",\r\n c@d.test" * (2 * MOST_FIELDS) + b"\r\n\r\nbody"
+    assert Message(raw).names == [b"to"]
+
+
+def sized(size: int, newline: bytes = b"\r\n") -> bytes:
+    """A header block of so many bytes."""
+    return b"A: " + b"x" * (size - 3 - len(newline)) + newline
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        sized(LARGEST_HEADER) + b"\r\nbody",
+        sized(LARGEST_HEADER, b"\n") + b"\nbody",
+        sized(LARGEST_HEADER),
+        b"A: b\r\n" * MOST_FIELDS + b"no field\r\n" * 9,
+    ],
+)
+def test_the_largest_header_that_is_read(raw: bytes) -> None:
+    message = Message(raw)
+    assert b"".join((*message.lines, message.border, message.body)) == raw
+    assert set(message.names) == {b"a"}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"A:\n" * 3_000_000 + b"\n",
+        b"A:\n" * (MOST_FIELDS + 1) + b"\nbody",
+        b"From a@b\n" + b"A:\n" * (MOST_FIELDS + 1) + b"\nbody",
+        b"A: b\n" + b" c\n" * 3_000_000 + b"\n",
+        sized(LARGEST_HEADER + 1) + b"\r\nbody",
+        sized(LARGEST_HEADER + 1, b"\n") + b"\nbody",
+        sized(LARGEST_HEADER + 1),
+        sized(LARGEST_HEADER) + b"B: c\r\n\r\nbody",
+        sized(LARGEST_HEADER - 1) + b"B: c\r\n\r\nbody",
+        b"A: b\r\n" + b"name" * LARGEST_HEADER + b": c\r\n\r\nbody",
+    ],
+)
+def test_a_header_that_is_too_large_is_not_read(raw: bytes) -> None:
+    message = Message(raw)
+    assert message.raw is raw
+    assert message.chunks == [raw]
+    assert len(message) == len(raw)
+    for ask in (
+        lambda: message.get("A"),
+        lambda: message.all("A"),
+        lambda: message.lines,
+        lambda: message.body,
+        lambda: message.newline,
+        lambda: message.without("A"),
+        lambda: message.prepended(b"B: c\r\n"),
+    ):
+        with pytest.raises(HeaderTooLarge) as refused:
+            ask()
+        assert refused.value.status == Status(5, "3.4")
+
+
+def test_what_is_no_attribute_is_none() -> None:
+    assert not hasattr(Message(MAIL), "subject")
 
 
 def test_no_header_in_a_large_body_is_quick() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from smimefilter.base.reasons import Because
 from smimefilter.pki.usage import (
@@ -16,6 +17,7 @@ from tests.support.pki import root
 
 SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
 RSA, EC, EDWARDS, EXCHANGE = "rsa2048", "p256", "ed25519", "x25519"
+BRAINPOOL = ec.generate_private_key(ec.BrainpoolP256R1())
 FIT: tuple[Because, ...] = ()
 
 
@@ -43,10 +45,12 @@ def alice(**special):
         (EC, {"keyAgreement", "digitalSignature"}, FIT, FIT),
         (EDWARDS, frozenset(), (Because.KEY_TYPE,), FIT),
         (EDWARDS, {"keyAgreement"}, (Because.KEY_TYPE,), (Because.KEY_USAGE,)),
-        ("ed448", {"digitalSignature"}, (Because.KEY_TYPE,), FIT),
+        ("ed448", {"digitalSignature"}, (Because.KEY_TYPE,), (Because.KEY_TYPE,)),
+        ("x448", {"keyAgreement"}, (Because.KEY_TYPE,), (Because.KEY_TYPE,)),
+        (BRAINPOOL, {"keyAgreement"}, (Because.KEY_TYPE,), (Because.KEY_TYPE,)),
+        (BRAINPOOL, {"digitalSignature"}, (Because.KEY_TYPE,), (Because.KEY_TYPE,)),
         (EXCHANGE, frozenset(), FIT, (Because.KEY_TYPE,)),
         (EXCHANGE, {"keyAgreement"}, FIT, (Because.KEY_TYPE,)),
-        ("x448", {"digitalSignature"}, (Because.KEY_USAGE,), (Because.KEY_TYPE,)),
     ],
 )
 def test_key_and_key_usage(key, usage, encrypts, signs):
