@@ -81,7 +81,8 @@ class Filter:
             way.settle_rest(BAD_SENDER)
         except MailError as error:
             way.settle_rest(_fate_of(error))
-            self.journal.trouble("mail deferred", error, id=transaction.id)
+            what = "mail refused" if error.status.category == 5 else "mail deferred"
+            self.journal.trouble(what, error, id=transaction.id)
         except Exception as error:  # noqa: BLE001 - a defect delays a mail, it never bounces it
             way.settle_rest(TROUBLE)
             self.journal.trouble("mail deferred: defect", error, id=transaction.id)

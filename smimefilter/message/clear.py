@@ -21,7 +21,7 @@ from .entity import Entity, closed, entity_header
 from .lines import base64_lines, crlf, from_base64, is_canonical, is_clear
 from .parameters import TEXT, ContentType, content_type, transfer_encoding
 from .parts import BadParts, Part, Span
-from .wire import Message
+from .wire import HeaderTooLarge, Message
 
 MOST_PARTS: Final = 2000
 DEEPEST: Final = 20
@@ -42,8 +42,8 @@ def cleared(message: Message) -> Entity:
     whole = Part(Message(header), message.data, Span(message.body_at, len(message.data)))
     try:
         header, *rest = _Clearing().cleared(whole, TEXT, DEEPEST)
-    except BadParts as error:
-        raise NotClearable(str(error)) from None
+    except (BadParts, HeaderTooLarge) as error:
+        raise NotClearable(f"a part too large to read: {error}") from None
     body = b"".join(rest[1:])
     if not is_clear(header) or not is_clear(body):
         raise NotClearable("a header, or the structure, is not 7bit")

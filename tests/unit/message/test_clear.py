@@ -12,7 +12,7 @@ from hypothesis import given
 from smimefilter.message.clear import DEEPEST, NotClearable, cleared, quoted_printable
 from smimefilter.message.entity import canonical
 from smimefilter.message.lines import is_clear
-from smimefilter.message.wire import Message
+from smimefilter.message.wire import LARGEST_HEADER, Message
 from tests.support.odd_mail import MAIL, RAW, TYPED
 
 HEAD = b"From: a@b.test\r\nMIME-Version: 1.0\r\n"
@@ -239,6 +239,13 @@ def test_the_number_of_parts_has_an_end(unit: bytes) -> None:
     body = unit * (1_000_000 // len(unit)) + b"--b\r\n\r\n\xe9\r\n--b--"
     with pytest.raises(NotClearable):
         clear(HEAD + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + body)
+
+
+def test_a_header_that_grows_too_large_is_refused() -> None:
+    field = b"Content-X: " + b"x" * 900 + b"\n"
+    header = field * (LARGEST_HEADER // len(field))
+    with pytest.raises(NotClearable):
+        clear(header + b"\n\xe9\n")
 
 
 def test_a_part_with_too_large_a_header_is_refused() -> None:
