@@ -56,8 +56,11 @@ def address_key(address: str) -> str:
         raise BadAddress(
             f"'{address}' is not a mail address: it needs a name before and a domain after '@'"
         )
-    if _has_space_or_control(local) and not local.startswith('"'):
-        raise BadAddress(f"'{address}' is not a mail address: a space or control character")
+    quoted = len(local) > 1 and local[0] == local[-1] == '"'
+    if not quoted and ("@" in local or _has_space_or_control(local)):
+        raise BadAddress(
+            f"'{address}' is not a mail address: a space, control character or second '@'"
+        )
     return f"{_local_key(local)}@{domain_key(domain)}"
 
 

@@ -9,6 +9,7 @@ import typer
 
 from smimefilter.app import App, now
 from smimefilter.base.errors import AdminError
+from smimefilter.flow.certificates import SHORTEST_PREFIX
 from smimefilter.flow.imports import import_crls
 from smimefilter.pki.crl import Crl
 from smimefilter.pki.details import crl_issuer
@@ -49,6 +50,11 @@ def remove_(
 
     async def work(app: App) -> str:
         digits = sha256.lower().replace(":", "")
+        if len(digits) < SHORTEST_PREFIX:
+            raise AdminError(
+                f"'{sha256}' is not enough of a SHA-256",
+                mend=f"write its first {SHORTEST_PREFIX} hex digits or more",
+            )
         entries = await app.database.crls.all()
         found = [entry for entry in entries if entry.sha256.startswith(digits)]
         if len(found) != 1:

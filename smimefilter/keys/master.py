@@ -115,7 +115,9 @@ def _read(path: Path, *, private: bool) -> bytes:
             return _key_in(file.read(_LONGEST_FILE), path)
     except FileNotFoundError:
         raise AdminError(
-            "the master key does not exist", where=str(path), mend=_HOW_TO_MAKE
+            "the master key does not exist",
+            where=str(path),
+            mend="put it back; of a new installation, make it with: smimefilter init",
         ) from None
     except OSError as error:
         mend = "make the daemon's user its owner, with mode 600"

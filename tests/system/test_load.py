@@ -199,6 +199,24 @@ def test_the_filter_dies_in_the_middle(exposed: Exposed) -> None:
 
 
 @pytest.mark.parametrize("exposed", Variant, indirect=True)
+def test_the_filter_is_stopped_in_the_middle(exposed: Exposed) -> None:
+    """Mails under way end, those behind them wait, and nothing comes twice."""
+    office, behind = exposed
+    behind.answer(Stage.CONTENT, "250 2.0.0 ok", delay=0.2)
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(send_many, office, 60)
+        behind.wait_for(10)
+        assert office.program.stop() == 0
+        office.program.start()
+        sending.result()
+    office.outcome(timeout=60)
+    found = arrived(behind.mails)
+    assert set(found) == expected(60)
+    assert set(found.values()) == {1}
+    assert_all_is_as_planned(office, behind.mails)
+
+
+@pytest.mark.parametrize("exposed", Variant, indirect=True)
 def test_mail_waits_in_the_queue_while_the_next_hop_is_down(exposed: Exposed) -> None:
     office, behind = exposed
     assert office.lab

@@ -54,6 +54,30 @@ def test_two_of_four_are_refused_in_one_notice(smtp_office: PostOffice) -> None:
     assert said.count(b"Final-Recipient: ") == 2
 
 
+def test_a_notice_about_addresses_that_are_not_ascii(smtp_office: PostOffice) -> None:
+    """RFC 6533."""
+    sender, refused = "jürgen@in.test", "δοκιμή@strict.test"
+    smtp_office.send(sender, DAVE, refused, params=("SMTPUTF8",))
+    outcome = smtp_office.outcome()
+    assert set(outcome) == {DAVE, sender}
+    (told,) = outcome[sender]
+    assert "SMTPUTF8" in told.params
+    assert b"Content-Type: message/global-delivery-status" in told.content
+    assert f"Final-Recipient: utf-8; {refused}".encode() in told.content
+
+
+def test_what_must_be_encrypted_does_not_come_back_in_clear_either(
+    smtp_office: PostOffice,
+) -> None:
+    """Although the sender asked for all of the mail."""
+    content = letter(ALICE, DAVE, CAROL)
+    smtp_office.send(ALICE, DAVE, CAROL, content=content, params=("RET=FULL",))
+    (told,) = smtp_office.outcome()[ALICE]
+    head, _, body = content.partition(b"\r\n\r\n")
+    assert head in told.content
+    assert body not in told.content
+
+
 def test_all_are_refused(smtp_office: PostOffice) -> None:
     """Postfix bounces, once."""
     smtp_office.send(ALICE, CAROL, FRANK)
