@@ -37,7 +37,8 @@ def test_two(one: str, other: str) -> None:
     "text",
     ["", "a", "@x.test", "a@", "a@x..test", "a@x.test..", "a b@x.test",
      "\u212aate@x.test",
-     "\uff41@x.test", "a@.test", "a@b@c.test", '"a b@x.test', "\ufb01n@x.test", "\u017fmith@x.test"],
+     "\uff41@x.test", "a@.test", "a@b@c.test", '"a b@x.test',
+     "\ufb01n@x.test", "\u017fmith@x.test"],
 )  # fmt: skip
 def test_none(text: str) -> None:
     with pytest.raises(BadAddress):
