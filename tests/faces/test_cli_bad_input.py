@@ -327,7 +327,7 @@ def test_the_trust_list_takes_whole_sha512_thumbprints_alone(
 def test_what_is_not_on_a_list(complaint: Complaint) -> None:
     assert complaint("ctl", "remove", NOBODY).endswith("(smimefilter ctl list)")
     assert complaint("ctl", "show", NOBODY).endswith("(smimefilter ctl list)")
-    assert complaint("crl", "remove", "00aa00aa").endswith("(list them with: smimefilter crl list)")
+    assert complaint("crl", "remove", "00aa00aa").endswith("with: smimefilter crl list)")
     assert complaint("account", "remove", "x").endswith("smimefilter account list)")
     assert complaint("policy", "unset", "global", "sign").endswith("smimefilter policy list)")
 
