@@ -9,6 +9,7 @@ Raises `AdminError`: a start that cannot work says so in one line and leaves not
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import signal
@@ -247,6 +248,8 @@ async def serve(config: Config) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ending.set)
         loop.add_signal_handler(signal.SIGHUP, reload)
+        gc.collect()
+        gc.freeze()  # what was loaded stays: collections need not walk it again and again
         systemd.notify("READY=1")
         app.journal.note("ready", version=__version__, pid=os.getpid())
         await _until(ending, at_work.keeper)

@@ -54,8 +54,7 @@ def make_log(
         _Lines(stream),
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        cache_logger_on_first_use=True,
-    )
+    ).bind()  # once: the proxy would do so for every line
     return log
 
 
