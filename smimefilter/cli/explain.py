@@ -39,7 +39,7 @@ def explain(
     """What would happen to a mail, and why. No mail is sent."""
     sender = "" if sender == "<>" else sender
     content = read_bytes(file) if file else _made_up(sender, to, subject)
-    who = Client(peer=client, login=login, originating=not client)
+    who = Client(peer=client, login=login, originating=bool(login) or not client)
     plan = with_app(config, lambda app: _plan(app, sender, to, content, who))
     if json:
         as_json(as_data(plan))

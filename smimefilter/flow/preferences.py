@@ -58,13 +58,19 @@ async def unset_preference(store: Preferences, scope: str, name: str) -> bool:
 
 
 def database_scopes(stored: Sequence[StoredPreference], sealer: Sealer) -> Scopes:
-    """What the database sets, for a tree. Raises `AdminError` for all that is wrong."""
+    """What the database sets, for a tree. Raises `AdminError` for all that is wrong.
+
+    A secret that does not open is left out: no mail is decided by one, and it must not keep a
+    change of policy or trust from being seen, as when the master key was just rotated.
+    """
     scopes: dict[str, dict[str, Setting]] = {}
     errors = []
     for one in stored:
         try:
             value = _opened(one, sealer)
-        except (ValueError, KeyTrouble) as error:
+        except KeyTrouble:
+            continue
+        except ValueError as error:
             errors.append(_broken(one, error))
         else:
             scopes.setdefault(one.scope, {})[one.name] = Setting(value, DATABASE)
@@ -102,11 +108,8 @@ def _opened(one: StoredPreference, sealer: Sealer) -> object:
 
 
 def _broken(one: StoredPreference, error: Exception) -> AdminError:
-    what = str(error)
-    if isinstance(error, KeyTrouble):
-        what = "the secret was wrapped under another master key, or was changed"
     return AdminError(
-        f"cannot be used: {what}",
+        f"cannot be used: {error}",
         where=f"database: {one.scope} {one.name}",
         mend=f"smimefilter policy unset {shlex.quote(one.scope)} {shlex.quote(one.name)}",
     )

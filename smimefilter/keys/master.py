@@ -31,7 +31,7 @@ _VERSION: Final = b"\x01"
 _NONCE_BYTES: Final = 12
 _LONGEST_FILE: Final = 1024
 _FOREIGN_BITS: Final = 0o077  # group and others
-_HOW_TO_MAKE: Final = "make one with: smimefilter init"
+_HOW_TO_MAKE: Final = "put the right one back; a new installation gets one by: smimefilter init"
 _FORMS: Final = "64 hex digits, base64 of 32 bytes, or the 32 bytes themselves"
 
 

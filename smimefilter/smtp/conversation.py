@@ -175,6 +175,8 @@ class Conversation(SMTP):
         except Gone:
             raise
         except Rejected as rejection:
+            # Arguments are not logged: they may be credentials.
+            log.warning("%s rejected for %s: %s", verb.upper()[:10], self.peer, rejection.reply)
             self._say(rejection.reply)
         except UnicodeDecodeError:
             self._say("500 5.5.2 command is not UTF-8")

@@ -240,6 +240,7 @@ class SmtpSession(Conversation):
         except Exception:
             log.exception("defect while a mail was worked on")
             reply = "451 4.3.0 try again later"
+        log.warning("DATA rejected for %s: %s", self.peer, reply)
         return self._answers_alike(reply)
 
     async def _content(self) -> bytes:
