@@ -54,13 +54,6 @@ class TemporaryTrouble(MailError):
     """Something of ours that may pass: the mail stays with the client."""
 
 
-class NextHopTrouble(MailError):
-    """The next hop cannot be reached, or broke off; the mail stays with the client."""
-
-    status: ClassVar[Status] = Status(4, "4.1")
-    public: ClassVar[str] = "next hop not available, try again later"
-
-
 class KeyTrouble(MailError):
     """A private key that should be there cannot be used now."""
 

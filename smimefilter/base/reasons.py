@@ -80,8 +80,6 @@ class Because(StrEnum):
     TOO_LARGE = "too-large"
     NULL_SENDER = "null-sender"
     BAD_ADDRESS = "bad-address"
-    STRONGER_CIPHER = "stronger-cipher"
-    APART_FOR_PRIVACY = "apart-for-privacy"
 
 
 WORDING: Final[dict[Because, str]] = {
@@ -146,8 +144,6 @@ WORDING: Final[dict[Because, str]] = {
     Because.TOO_LARGE: "larger than S/MIME is applied to",
     Because.NULL_SENDER: "a delivery notice: left as it is",
     Because.BAD_ADDRESS: "the address cannot be read",
-    Because.STRONGER_CIPHER: "a preference of the recipient asks for this algorithm",
-    Because.APART_FOR_PRIVACY: "its own copy, so that nobody sees a hidden recipient",
 }
 
 
