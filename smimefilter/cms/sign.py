@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
@@ -50,15 +50,22 @@ class Signer:
     key: PrivateKeyTypes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class SignerTemplate:
-    """Everything of a signer's SignedData that does not change from mail to mail, DER."""
+class Public(NamedTuple):
+    """What is the same in every SignedData of a signer and stands around the rest, DER."""
 
-    scheme: Scheme = field(repr=False)
-    attributes: tuple[bytes, ...]  # the signed attributes that are always the same
     before_content: bytes  # version and digestAlgorithms of SignedData
     certificates: bytes
     signer: bytes  # version, sid and digestAlgorithm of SignerInfo
+    algorithm: bytes  # signatureAlgorithm
+
+
+@dataclass(frozen=True, slots=True)
+class SignerTemplate:
+    """Everything of a signer's SignedData that does not change from mail to mail."""
+
+    scheme: Scheme = field(repr=False)
+    attributes: tuple[bytes, ...]  # the signed attributes that are always the same, DER
+    public: Public
 
     @classmethod
     def of(cls, signer: Signer, algorithm: SignatureAlgorithm) -> SignerTemplate:
@@ -83,9 +90,12 @@ class SignerTemplate:
         return cls(
             scheme=scheme,
             attributes=attributes,
-            before_content=_VERSION_1 + der.tlv(der.SET, digest),
-            certificates=der.set_of(der.CONTEXT_0, (one.der for one in sent)),
-            signer=_VERSION_1 + name + digest,
+            public=Public(
+                before_content=_VERSION_1 + der.tlv(der.SET, digest),
+                certificates=der.set_of(der.CONTEXT_0, (one.der for one in sent)),
+                signer=_VERSION_1 + name + digest,
+                algorithm=scheme.identifier,
+            ),
         )
 
     @property
@@ -96,14 +106,9 @@ class SignerTemplate:
 
 def detached(content: Iterable[Chunk], template: SignerTemplate, at: datetime) -> bytes:
     """A signature without its content: DER of ContentInfo."""
-    body = (
-        template.before_content
-        + der.tlv(der.SEQUENCE, DATA)
-        + template.certificates
-        + _signer_infos(content, template, at)
-    )
-    signed_data = der.tlv(der.SEQUENCE, body)
-    return der.tlv(der.SEQUENCE, SIGNED_DATA, der.tlv(der.CONTEXT_0, signed_data))
+    attributes, signature = _signature(content, template, at)
+    head, middle = _detached_frame(template.public, len(attributes), len(signature))
+    return b"".join((head, attributes, middle, signature))
 
 
 def encapsulated(
@@ -111,41 +116,59 @@ def encapsulated(
 ) -> list[Chunk]:
     """A signature that carries its content: DER of ContentInfo, in chunks; the content's
     own chunks are among them, not copied."""
-    after = template.certificates + _signer_infos(content, template, at)
+    attributes, signature = _signature(content, template, at)
+    before, middle = _frame(template.public, len(attributes), len(signature))
+    after = b"".join((before, attributes, middle, signature))
     size = sum(map(len, content))
     octets = der.header(der.OCTET_STRING, size)
     explicit = der.header(der.CONTEXT_0, len(octets) + size) + octets
     content_info = der.header(der.SEQUENCE, len(DATA) + len(explicit) + size) + DATA + explicit
-    inner = template.before_content + content_info
-    head = der.header(der.SEQUENCE, len(inner) + size + len(after)) + inner
-    head = der.header(der.CONTEXT_0, len(head) + size + len(after)) + head
-    head = SIGNED_DATA + head
-    return [der.header(der.SEQUENCE, len(head) + size + len(after)) + head, *content, after]
+    head = _around(template.public.before_content + content_info, size + len(after))
+    return [head, *content, after]
 
 
-def _signer_infos(content: Iterable[Chunk], template: SignerTemplate, at: datetime) -> bytes:
+def _signature(
+    content: Iterable[Chunk], template: SignerTemplate, at: datetime
+) -> tuple[bytes, bytes]:
+    """The signed attributes, without a tag, and the signature over them."""
     digest = hashlib.new(template.scheme.digest.name)
     for chunk in content:
         digest.update(chunk)
-    attributes = b"".join(
-        sorted(
-            (
-                *template.attributes,
-                _attribute(_MESSAGE_DIGEST, der.tlv(der.OCTET_STRING, digest.digest())),
-                _attribute(_SIGNING_TIME, _time(at.replace(microsecond=0))),
-            )
-        )
-    )
+    changing = (_message_digest(digest.digest()), _signing_time(at.replace(microsecond=0)))
+    attributes = b"".join(sorted((*template.attributes, *changing)))
     # What is signed has the tag of a SET, what is sent the implicit one; RFC 5652 §5.4.
-    signature = template.scheme.sign(der.tlv(der.SET, attributes))
-    signer_info = der.tlv(
-        der.SEQUENCE,
-        template.signer,
-        der.tlv(der.CONTEXT_0, attributes),
-        template.scheme.identifier,
-        der.tlv(der.OCTET_STRING, signature),
-    )
-    return der.tlv(der.SET, signer_info)
+    return attributes, template.scheme.sign(der.header(der.SET, len(attributes)) + attributes)
+
+
+# What stands around attributes and signature depends on their lengths alone, of which a signer
+# has few: a mail costs one join.
+
+
+@lru_cache(maxsize=4096)
+def _frame(public: Public, attributes: int, signature: int) -> tuple[bytes, bytes]:
+    """From the certificates up to the attributes, and from there to the signature that ends
+    it, for attributes and a signature of these lengths."""
+    signed = public.signer + der.header(der.CONTEXT_0, attributes)
+    middle = public.algorithm + der.header(der.OCTET_STRING, signature)
+    size = len(signed) + attributes + len(middle) + signature
+    signer_info = der.header(der.SEQUENCE, size)
+    signer_infos = der.header(der.SET, len(signer_info) + size) + signer_info
+    return public.certificates + signer_infos + signed, middle
+
+
+@lru_cache(maxsize=4096)
+def _detached_frame(public: Public, attributes: int, signature: int) -> tuple[bytes, bytes]:
+    """The same from the very beginning, for a SignedData without content."""
+    before, middle = _frame(public, attributes, signature)
+    inner = public.before_content + der.tlv(der.SEQUENCE, DATA) + before
+    return _around(inner, attributes + len(middle) + signature), middle
+
+
+def _around(inner: bytes, more: int) -> bytes:
+    """ContentInfo and SignedData up to and with `inner`; `more` bytes follow."""
+    head = der.header(der.SEQUENCE, len(inner) + more) + inner
+    head = SIGNED_DATA + der.header(der.CONTEXT_0, len(head) + more) + head
+    return der.header(der.SEQUENCE, len(head) + more) + head
 
 
 def _without_root(chain: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
@@ -181,10 +204,22 @@ def _header_size(value: bytes) -> int:
     return 2 if value[1] < 0x80 else 2 + (value[1] & 0x7F)
 
 
+def _message_digest(digest: bytes) -> bytes:
+    return _digest_head(len(digest)) + digest
+
+
 @lru_cache(maxsize=8)
-def _time(at: datetime) -> bytes:
-    """Signing time: UTCTime until 2049, GeneralizedTime from then on; RFC 5652 §11.3."""
+def _digest_head(size: int) -> bytes:
+    """The messageDigest attribute up to the digest, which ends it."""
+    return _attribute(_MESSAGE_DIGEST, der.tlv(der.OCTET_STRING, bytes(size)))[:-size]
+
+
+@lru_cache(maxsize=8)
+def _signing_time(at: datetime) -> bytes:
+    """UTCTime until 2049, GeneralizedTime from then on; RFC 5652 §11.3."""
     utc = at.astimezone(UTC)
     if utc.year <= _LAST_UTC_TIME:
-        return der.tlv(der.UTC_TIME, utc.strftime("%y%m%d%H%M%SZ").encode())
-    return der.tlv(der.GENERALIZED_TIME, utc.strftime("%Y%m%d%H%M%SZ").encode())
+        time = der.tlv(der.UTC_TIME, utc.strftime("%y%m%d%H%M%SZ").encode())
+    else:
+        time = der.tlv(der.GENERALIZED_TIME, utc.strftime("%Y%m%d%H%M%SZ").encode())
+    return _attribute(_SIGNING_TIME, time)

@@ -20,7 +20,7 @@ LONGEST: Final = 1000  # bytes of a line, its CRLF included
 _BLOCK: Final = 1 << 18
 _COLUMNS: Final = 76
 _ROWS: Final = 256
-_ROW_BYTES: Final = 57  # what 76 characters of base64 stand for
+_STRIP: Final = _ROWS * 57  # bytes that so many rows of 76 characters stand for
 _WHITE: Final = b"\r\n\t "
 
 
@@ -64,17 +64,28 @@ def _has_short_lines(data: bytes, start: int) -> bool:
 
 def base64_lines(chunks: Iterable[Chunk]) -> Iterator[bytes]:
     """Base64 in lines of 76 characters with CRLF, a block at a time, as chunks come in."""
-    left = b""
+    held: list[Chunk] = []
+    size = 0
     for chunk in chunks:
-        view = memoryview(chunk)
-        for start in range(0, len(view), _BLOCK):
-            data = left + bytes(view[start : start + _BLOCK])
-            whole = len(data) - len(data) % (_ROWS * _ROW_BYTES)
-            for at in range(0, whole, _ROWS * _ROW_BYTES):
-                yield _wrapped(data[at : at + _ROWS * _ROW_BYTES])
-            left = data[whole:]
-    if left:
-        yield _wrapped(left)
+        for piece in _in_blocks(chunk):
+            held.append(piece)
+            size += len(piece)
+            if size >= _BLOCK:
+                data = b"".join(held)
+                whole = size - size % _STRIP
+                for at in range(0, whole, _STRIP):
+                    yield _wrapped(data[at : at + _STRIP])
+                held, size = [data[whole:]], size - whole
+    data = b"".join(held)
+    for at in range(0, size, _STRIP):
+        yield _wrapped(data[at : at + _STRIP])
+
+
+def _in_blocks(chunk: Chunk) -> Iterable[Chunk]:
+    if len(chunk) <= _BLOCK:
+        return (chunk,)
+    view = memoryview(chunk)
+    return (view[at : at + _BLOCK] for at in range(0, len(view), _BLOCK))
 
 
 def _wrapped(data: bytes) -> bytes:

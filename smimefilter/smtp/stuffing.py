@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from .wire import SPARSE
+from .wire import few_dots
 
 _LONE_DOTS: Final = (b"\n.\n", b"\n.\r", b"\r.\n", b"\r.\r")
 
@@ -44,14 +44,14 @@ def _has_leading_dot(chunks: Sequence[bytes]) -> bool:
 
 
 def _dot_after_line_end(octets: bytes) -> bool:
-    if octets.count(b".") * SPARSE > len(octets):
-        return b"\n." in octets or b"\r." in octets
     dot = octets.find(b".", 1)
-    while dot >= 0:
+    for _ in range(few_dots(len(octets))):
+        if dot < 0:
+            return False
         if octets[dot - 1] in b"\r\n":
             return True
         dot = octets.find(b".", dot + 1)
-    return False
+    return dot >= 0 and (octets.find(b"\n.", dot - 1) >= 0 or octets.find(b"\r.", dot - 1) >= 0)
 
 
 def _tail(chunks: Sequence[bytes]) -> bytes:

@@ -1,4 +1,4 @@
-"""Load and sink for measuring: Postfix's smtp-source and smtp-sink, and the filter beside them.
+"""Load and sink for measuring: Postfix's smtp-source, a sink, and the filter beside them.
 
 The filter has one core for itself, load and sink share the other. Rates are mails a second
 over the wall clock of a whole run.
@@ -7,8 +7,8 @@ over the wall clock of a whole run.
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,12 +16,6 @@ from pathlib import Path
 
 FILTER_CORE, LOAD_CORE = "0", "1"
 SESSIONS = 8
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def tool(name: str) -> str:
@@ -33,13 +27,12 @@ def tool(name: str) -> str:
 
 @contextmanager
 def sink() -> Iterator[int]:
-    """smtp-sink on a port of its own, discarding everything."""
-    port = free_port()
-    command = ["taskset", "-c", LOAD_CORE, tool("smtp-sink"), "-u", "nobody", "-R", "/tmp"]
-    process = subprocess.Popen([*command, f"127.0.0.1:{port}", "1024"])
+    """A sink on a port of its own, discarding everything."""
+    command = ["taskset", "-c", LOAD_CORE, sys.executable, "-m", "tests.bench.sink"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
-        _wait_for(port)
-        yield port
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
     finally:
         process.terminate()
         process.wait()
@@ -76,13 +69,3 @@ def memory(pid: int) -> dict[str, int]:
         if name in {"VmRSS", "VmHWM"}:
             found[name] = int(value.split()[0]) * 1024
     return found
-
-
-def _wait_for(port: int) -> None:
-    end = time.monotonic() + 10
-    while time.monotonic() < end:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    raise SystemExit(f"nothing listens on port {port}")

@@ -24,6 +24,9 @@ PIECES = st.one_of(
 CHUNKS = st.one_of(
     st.lists(PIECES, max_size=12),
     st.lists(PIECES, max_size=6).map(lambda pieces: [b"".join(pieces) + b"x" * 4000]),
+    st.lists(PIECES, max_size=6).map(
+        lambda pieces: [b"a.b" * 12, b".b" * 20 + b"".join(pieces)]
+    ),
 )
 
 

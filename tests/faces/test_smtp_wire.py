@@ -16,7 +16,8 @@ SMUGGLED = [
 ]  # fmt: skip
 ODD = [b"\r", b"\n", b".", b"a", b"\r\n", b"\r\n."]
 OCTETS = st.builds(  # dots that are many, and dots that are few
-    lambda octets, padding: [*octets, padding],
+    lambda dots, octets, padding: [dots, *octets, padding],
+    st.sampled_from([b"", b"a.b" * 12]),
     st.lists(st.sampled_from(ODD), max_size=40),
     st.sampled_from([b"", b"x" * 6000]),
 )
@@ -85,7 +86,7 @@ def test_contents_come_out_as_they_went_in(content: list[bytes], places: list[in
 
 
 @pytest.mark.parametrize("sequence", SMUGGLED)
-@pytest.mark.parametrize("padding", [b"", b"x" * 2000])
+@pytest.mark.parametrize("padding", [b"", b"x" * 2000, b"x." * 1000])
 def test_only_crlf_dot_crlf_ends_a_content(sequence: bytes, padding: bytes) -> None:
     stream = b"DATA\r\na" + padding + sequence + b"MAIL FROM:<evil@x.test>\r\n.\r\nNOOP\r\n"
     got = events([stream], content_limit=5000)
