@@ -25,14 +25,19 @@ from smimefilter.base.errors import AdminError
 from smimefilter.base.settings import load_settings
 from smimefilter.config import Config, Listener, NextHop, rooted
 from smimefilter.files.policies import PolicyFiles
+from smimefilter.flow.activity import Activity
 from smimefilter.flow.filter import Filter
 from smimefilter.flow.origin import Origins
+from smimefilter.flow.revalidation import Revalidation
 from smimefilter.flow.secrets import prove_master_key
 from smimefilter.flow.snapshots import Snapshots
+from smimefilter.flow.witnessed import Witnessed
 from smimefilter.keys.master import CREDENTIAL, MasterKey, generate_master_key, load_master_key
 from smimefilter.keys.wrapped import KeyVault, WrappedKeyRing
 from smimefilter.obs import systemd
 from smimefilter.obs.log import LogJournal, forward_library_logs, make_log
+from smimefilter.obs.meter import PrometheusMeter
+from smimefilter.ports.meter import NoMeter
 from smimefilter.smtp.connect import probe
 from smimefilter.smtp.listener import MailListener
 from smimefilter.smtp.relay import SmtpRelay
@@ -165,11 +170,17 @@ class Running:
         self._app = app
         self._snapshots = snapshots
         self._relay = SmtpRelay(app.config, app.hostname)
+        self._meter = PrometheusMeter() if app.config.metrics else NoMeter()
+        self._activity = Activity(app.journal, app.database.active_users, now)
+        self._revalidation = Revalidation(
+            snapshots, self._activity, app.journal, self._meter, now
+        )
+        self._helpers: list[asyncio.Task[None]] = []  # their trouble stops no mail
         self.keeper: asyncio.Task[None] | None = None  # keeps the snapshots current
         self.filter = Filter(
             snapshots=snapshots,
             relay=self._relay,
-            journal=app.journal,
+            journal=Witnessed(app.journal, (self._activity, self._meter)),
             clock=now,
             hostname=app.hostname,
             threads_from=app.config.threads_from,
@@ -189,12 +200,18 @@ class Running:
     async def start(self) -> None:
         """Listen on every address, or on none. Raises `AdminError`."""
         try:
+            if isinstance(self._meter, PrometheusMeter) and self._app.config.metrics:
+                self._meter.show(self._app.config.metrics)
             for listener in self.listeners:
                 await listener.start()
         except BaseException:
             await self.stop(0)
             raise
         self.keeper = asyncio.create_task(self._snapshots.keep_current())
+        self._helpers = [
+            asyncio.create_task(self._activity.keep()),
+            asyncio.create_task(self._revalidation.run()),
+        ]
         for listener in self.listeners:
             self._app.journal.note(
                 "listening",
@@ -206,9 +223,12 @@ class Running:
     async def stop(self, grace: float = GRACE) -> None:
         """Take no more mail, let those under way end."""
         await asyncio.gather(*(listener.stop(grace) for listener in self.listeners))
-        if self.keeper is not None:
-            self.keeper.cancel()
-            await asyncio.gather(self.keeper, return_exceptions=True)
+        tasks = [*self._helpers, *([self.keeper] if self.keeper else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if isinstance(self._meter, PrometheusMeter):
+            self._meter.hide()
         self._relay.close()
 
     async def reload(self) -> None:

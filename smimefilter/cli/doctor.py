@@ -19,6 +19,7 @@ from smimefilter.app import (
     rehearse,
 )
 from smimefilter.base.errors import AdminError, AdminErrors
+from smimefilter.flow.activity import ACTIVE_FOR
 from smimefilter.flow.checkup import Finding, Grade, look_over
 
 from .common import DEFAULT_CONFIG, Config
@@ -75,7 +76,8 @@ async def _installation(app: App) -> list[Finding]:
         findings += _bad("settings", error)
     scopes = len(state.snapshot.tree.files)
     findings.append(Finding(Grade.GOOD, "policies", f"{scopes} scopes in files"))
-    return findings + look_over(store, state.snapshot.at(now()))
+    users = await app.database.active_users.since(now() - ACTIVE_FOR)
+    return findings + look_over(store, state.snapshot.at(now()), users)
 
 
 async def _network(config: settings.Config) -> AsyncIterator[Finding]:

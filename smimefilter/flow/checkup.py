@@ -7,7 +7,7 @@ face that asks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -22,8 +22,10 @@ from smimefilter.policy.preferences import (
     SIGNING_CERTIFICATE,
 )
 from smimefilter.policy.tree import Scopes
-from smimefilter.ports.stores import CertificateEntry, Shelf, StoreState
+from smimefilter.ports.stores import ActiveUser, CertificateEntry, Shelf, StoreState
 from smimefilter.trust.verdict import Purpose
+
+from .concerns import Trouble, concerns
 
 SOON: Final = timedelta(days=30)
 
@@ -46,11 +48,15 @@ class Finding:
     mend: str = ""
 
 
-def look_over(store: StoreState, moment: Moment) -> list[Finding]:
-    """Everything worth saying about a state, the good news in one line each."""
+def look_over(
+    store: StoreState, moment: Moment, users: Sequence[ActiveUser] = ()
+) -> list[Finding]:
+    """Everything worth saying about a state, the good news in one line each. `users`: those
+    who use mail."""
     return [
         *_roots(store),
         *_own_certificates(store, moment),
+        *_active_users(moment, users),
         *_named_certificates(moment),
         *_crls(store, moment.now),
     ]
@@ -91,6 +97,25 @@ def _own(entry: CertificateEntry, moment: Moment) -> Iterator[Finding]:
     elif certificate.not_after - moment.now < SOON:
         until = f"{certificate.not_after:%Y-%m-%d}"
         yield Finding(Grade.WARNING, about, f"has our key and expires on {until}", "renew it")
+
+
+def _active_users(moment: Moment, users: Sequence[ActiveUser]) -> Iterator[Finding]:
+    """Certificates that mail needs and that fail it, or soon will."""
+    found = [
+        concern
+        for concern in concerns(moment, users)
+        if concern.thumbprint not in moment.snapshot.keys  # told above
+    ]
+    for concern in found:
+        about = f"{concern.user.address}, {concern.subject} {concern.thumbprint[:16]}"
+        what = f"used for mail ({concern.user.purpose}) and is {concern.trouble}"
+        what += f": {concern.why}" if concern.trouble is not Trouble.EXPIRING else ""
+        what += f", valid until {concern.until:%Y-%m-%d}"
+        instead = "another certificate takes its place" if concern.covered else "get a new one"
+        yield Finding(Grade.WARNING, about, what, instead)
+    if users and not found:
+        count = len({user.address for user in users})
+        yield Finding(Grade.GOOD, "active users", f"{count}, certificates in order")
 
 
 def _named_certificates(moment: Moment) -> Iterator[Finding]:

@@ -20,11 +20,15 @@ class MailRecord:
     revision: int = 0
 
 
-class Journal(Protocol):
-    """Where records go."""
+class Witness(Protocol):
+    """Whoever wants to know of every mail."""
 
     def mail(self, record: MailRecord) -> None:
         """One mail is done with."""
+
+
+class Journal(Witness, Protocol):
+    """Where records go."""
 
     def trouble(self, what: str, error: BaseException, **about: object) -> None:
         """Something of ours failed; the traceback goes to the log and nowhere else."""

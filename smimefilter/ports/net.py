@@ -1,8 +1,8 @@
 """What the flows ask of the network: the content behind a URL, within limits.
 
-One face for HTTP, HTTPS and LDAP; `fetch/` carries it out, with its rules about where it may go.
-A failure is a value of the outcome in `FetchFailed`: one line fit for a list or a log, without
-credentials, query strings or internals.
+One face for HTTP, HTTPS and LDAP; `fetch/` carries it out, with its rules about where it may
+go. A failure is one line fit for a list or a log, without credentials, query strings or
+internals. Raises `FetchFailed`.
 """
 
 from __future__ import annotations

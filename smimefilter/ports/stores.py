@@ -6,7 +6,7 @@ All methods may raise `StoreTrouble` (a `MailError`, 4xx) when the database cann
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -15,6 +15,7 @@ from typing import ClassVar, Protocol
 from smimefilter.base.errors import TemporaryTrouble
 from smimefilter.pki.certificate import Certificate
 from smimefilter.trust.ctl import TrustListEntry
+from smimefilter.trust.verdict import Purpose
 
 
 class StoreTrouble(TemporaryTrouble):
@@ -80,6 +81,30 @@ class StoreState:
     crls: Sequence[CrlEntry]
     trust_list: Sequence[TrustListEntry]
     preferences: Sequence[StoredPreference]
+
+
+@dataclass(frozen=True, slots=True)
+class CrlSource:
+    """A URL that CRLs are fetched from, and how that went."""
+
+    url: str
+    due: datetime
+    tried: datetime | None = None
+    succeeded: datetime | None = None
+    failures: int = 0  # in a row
+    outcome: str = ""  # of the last try, for people
+    etag: str = ""  # of what it gave last
+    last_modified: str = ""
+    sha256: str = ""  # of the CRL it gave last
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveUser:
+    """Somebody whose certificates were considered for a mail, to encrypt or to sign."""
+
+    address: str  # key
+    purpose: Purpose
+    seen: datetime  # last
 
 
 class States(Protocol):
@@ -148,11 +173,34 @@ class Crls(Protocol):
     async def add(self, crls: Sequence[bytes], origin: str) -> list[bool]:
         """Store those (DER) not there yet; for each whether it is new. All or nothing."""
 
+    async def replace(self, new: bytes, superseded: Collection[str], origin: str) -> bool:
+        """Store one (DER) and remove those with these SHA-256, at once; whether it is new."""
+
     async def remove(self, sha256: str) -> bool:
         """Whether it was there."""
 
     async def all(self) -> list[CrlEntry]:
         """All CRLs, oldest first."""
+
+
+class CrlSources(Protocol):
+    """Where CRLs are fetched from. Writing does not move the revision: no decision rests on
+    it. What one node has claimed no other one gets, until it is settled or the lease ends."""
+
+    async def follow(self, urls: Collection[str], now: datetime) -> None:
+        """Keep exactly these URLs; new ones are due at once."""
+
+    async def claim(
+        self, now: datetime, until: datetime, urls: Collection[str] | None = None
+    ) -> list[CrlSource]:
+        """Those due, or of these whether due or not, that nobody else has; ours from now on,
+        with a lease until then."""
+
+    async def settle(self, source: CrlSource) -> None:
+        """Store how it went, and let go of it."""
+
+    async def all(self) -> list[CrlSource]:
+        """All, by URL."""
 
 
 class Preferences(Protocol):
@@ -166,6 +214,16 @@ class Preferences(Protocol):
 
     async def all(self) -> list[StoredPreference]:
         """All, by scope and name."""
+
+
+class ActiveUsers(Protocol):
+    """Who uses mail. Writing does not move the revision: no decision rests on it."""
+
+    async def put(self, users: Sequence[ActiveUser], forget_before: datetime) -> None:
+        """Add or renew; those not seen since `forget_before` go."""
+
+    async def since(self, moment: datetime) -> list[ActiveUser]:
+        """Those seen since then, the longest ago first."""
 
 
 class Accounts(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -24,7 +24,7 @@ class SqlCrls:
 
     async def add(self, found: Sequence[bytes], origin: str) -> list[bool]:
         """Store those (DER) not there yet; for each whether it is new. All or nothing."""
-        now = seconds(datetime.now(UTC))
+        now = seconds(_now())
         async with self._sessions.writing() as transaction:
             there = set((await transaction.read(sa.select(crls.c.sha256))).scalars())
             new: list[bool] = []
@@ -37,6 +37,19 @@ class SqlCrls:
                     await transaction.write(sa.insert(crls), [row])
             return new
 
+    async def replace(self, new: bytes, superseded: Collection[str], origin: str) -> bool:
+        """Store one (DER) and remove those with these SHA-256, at once; whether it is new."""
+        sha256 = hashlib.sha256(new).hexdigest()
+        row = {"sha256": sha256, "der": new, "origin": origin, "added": seconds(_now())}
+        async with self._sessions.writing() as transaction:
+            this = sa.select(crls.c.sha256).where(crls.c.sha256 == sha256)
+            is_new = (await transaction.read(this)).first() is None
+            if is_new:
+                await transaction.write(sa.insert(crls), [row])
+            old = crls.c.sha256.in_([other for other in superseded if other != sha256])
+            await transaction.write(sa.delete(crls).where(old))
+            return is_new
+
     async def remove(self, sha256: str) -> bool:
         """Whether it was there."""
         async with self._sessions.writing() as transaction:
@@ -46,3 +59,7 @@ class SqlCrls:
         """All CRLs, oldest first."""
         async with self._sessions.reading() as connection:
             return [crl(row) for row in await connection.execute(CRLS)]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

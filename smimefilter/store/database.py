@@ -20,8 +20,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from smimefilter.base.errors import AdminError
 from smimefilter.ports.stores import (
     Accounts,
+    ActiveUsers,
     Certificates,
     Crls,
+    CrlSources,
     Preferences,
     Secrets,
     States,
@@ -29,6 +31,7 @@ from smimefilter.ports.stores import (
 )
 
 from .accounts import SqlAccounts
+from .activity import SqlActiveUsers
 from .certs import SqlCertificates
 from .crls import SqlCrls
 from .ctl import SqlTrustList
@@ -36,6 +39,7 @@ from .engine import Sessions, connect, is_sqlite
 from .migrate import check, migrate
 from .prefs import SqlPreferences
 from .secrets import SqlSecrets
+from .sources import SqlCrlSources
 from .state import SqlStates
 
 _DRIVERS: Final = {"sqlite+aiosqlite", "postgresql+asyncpg"}
@@ -54,8 +58,10 @@ class Database:
     certificates: Certificates
     trust_list: TrustList
     crls: Crls
+    crl_sources: CrlSources
     preferences: Preferences
     accounts: Accounts
+    active_users: ActiveUsers
     secrets: Secrets
 
     def __init__(self, url: str, *, upgrade: bool = False) -> None:
@@ -92,8 +98,10 @@ class Database:
         self.certificates = SqlCertificates(sessions)
         self.trust_list = SqlTrustList(sessions)
         self.crls = SqlCrls(sessions)
+        self.crl_sources = SqlCrlSources(sessions)
         self.preferences = SqlPreferences(sessions)
         self.accounts = SqlAccounts(sessions)
+        self.active_users = SqlActiveUsers(sessions)
         self.secrets = SqlSecrets(sessions)
 
 

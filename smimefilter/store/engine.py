@@ -102,14 +102,26 @@ class Sessions:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Transaction]:
         """A transaction, alone in writing; committed at the end, undone by any exception."""
+        async with self._transaction() as (transaction, connection):
+            yield transaction
+            if transaction.changed:
+                await connection.execute(_MOVE_REVISION)
+
+    @asynccontextmanager
+    async def keeping_books(self) -> AsyncIterator[Transaction]:
+        """The same for what no decision rests on: the revision stays where it is."""
+        async with self._transaction() as (transaction, _):
+            yield transaction
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[tuple[Transaction, AsyncConnection]]:
         try:
             async with self._engine.connect() as connection:
                 await connection.execution_options(**WRITES)
                 await connection.execute(_TAKE_TURN)
                 transaction = Transaction(connection)
-                yield transaction
+                yield transaction, connection
                 if transaction.changed:
-                    await connection.execute(_MOVE_REVISION)
                     await connection.commit()
         except _TROUBLE as error:
             raise StoreTrouble(_said(error)) from error

@@ -12,7 +12,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-SCHEMA: Final = "0001"  # the migration that makes exactly these tables; names sort by age
+SCHEMA: Final = "0002"  # the migration that makes exactly these tables; names sort by age
 
 metadata: Final = sa.MetaData()
 
@@ -82,6 +82,29 @@ preferences: Final = sa.Table(
     sa.Column("name", sa.String(128), primary_key=True),
     sa.Column("value", sa.JSON, nullable=False),
     sa.Column("wrapped", sa.LargeBinary),
+)
+
+crl_sources: Final = sa.Table(
+    "crl_sources",
+    metadata,
+    sa.Column("url", sa.String(2000), primary_key=True),
+    sa.Column("due", sa.BigInteger, nullable=False),
+    sa.Column("tried", sa.BigInteger),
+    sa.Column("succeeded", sa.BigInteger),
+    sa.Column("failures", sa.Integer, nullable=False),  # in a row
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("etag", sa.Text, nullable=False),
+    sa.Column("last_modified", sa.Text, nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),  # of the CRL it gave last
+    sa.Column("leased_until", sa.BigInteger, nullable=False),  # somebody is fetching it
+)
+
+active_users: Final = sa.Table(
+    "active_users",
+    metadata,
+    sa.Column("address", sa.String(512), primary_key=True),
+    sa.Column("purpose", sa.String(16), primary_key=True),
+    sa.Column("seen", sa.BigInteger, nullable=False),
 )
 
 accounts: Final = sa.Table(

@@ -1,0 +1,29 @@
+"""A journal whose mails have witnesses: what is written is seen by others as well."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from smimefilter.ports.journal import Journal, MailRecord, Witness
+
+
+class Witnessed:
+    """A `ports.journal.Journal`: the one given, and witnesses of its mails."""
+
+    def __init__(self, journal: Journal, witnesses: Sequence[Witness]) -> None:
+        self._journal = journal
+        self._witnesses = witnesses
+
+    def mail(self, record: MailRecord) -> None:
+        """Written, then witnessed."""
+        self._journal.mail(record)
+        for witness in self._witnesses:
+            witness.mail(record)
+
+    def trouble(self, what: str, error: BaseException, **about: object) -> None:
+        """Passed on."""
+        self._journal.trouble(what, error, **about)
+
+    def note(self, event: str, **about: object) -> None:
+        """Passed on."""
+        self._journal.note(event, **about)

@@ -1,0 +1,26 @@
+"""What the flows count for those who watch them. `obs/` shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from .journal import MailRecord, Witness
+
+
+class Meter(Witness, Protocol):
+    """Numbers that go up, and numbers that are as they are."""
+
+    def concerns(self, found: Mapping[tuple[str, str], int]) -> None:
+        """How many certificates of active users are in trouble now: by purpose and trouble,
+        every pair named."""
+
+
+class NoMeter:
+    """Counts nothing: nobody watches."""
+
+    def mail(self, record: MailRecord) -> None:
+        """Not counted."""
+
+    def concerns(self, found: Mapping[tuple[str, str], int]) -> None:
+        """Not shown."""
