@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import random
 import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,8 +25,11 @@ from smimefilter import __version__
 from smimefilter.base.errors import AdminError
 from smimefilter.base.settings import load_settings
 from smimefilter.config import Config, Listener, NextHop, rooted
+from smimefilter.fetch.net import GuardedNet
 from smimefilter.files.policies import PolicyFiles
 from smimefilter.flow.activity import Activity
+from smimefilter.flow.crl_turns import Turns
+from smimefilter.flow.crls import CrlUpdates
 from smimefilter.flow.filter import Filter
 from smimefilter.flow.origin import Origins
 from smimefilter.flow.revalidation import Revalidation
@@ -38,6 +42,7 @@ from smimefilter.obs import systemd
 from smimefilter.obs.log import LogJournal, forward_library_logs, make_log
 from smimefilter.obs.meter import PrometheusMeter
 from smimefilter.ports.meter import NoMeter
+from smimefilter.ports.net import Net
 from smimefilter.smtp.connect import probe
 from smimefilter.smtp.listener import MailListener
 from smimefilter.smtp.relay import SmtpRelay
@@ -102,6 +107,28 @@ class App:
             sealer=self.master,
             journal=self.journal,
         )
+
+    def crl_updates(self, net: Net, snapshots: Snapshots) -> CrlUpdates:
+        """The fetching of CRLs."""
+        return CrlUpdates(
+            net=net,
+            snapshots=snapshots,
+            sources=self.database.crl_sources,
+            crls=self.database.crls,
+            journal=self.journal,
+            clock=now,
+            turns=Turns(timedelta(seconds=self.config.fetch.every), random.random),
+            most=self.config.fetch.max_crl_size,
+        )
+
+
+@asynccontextmanager
+async def updating(app: App) -> AsyncIterator[CrlUpdates]:
+    """The fetching of CRLs, for a command."""
+    snapshots = app.snapshots()
+    await snapshots.load()
+    async with GuardedNet(app.config.fetch) as net:
+        yield app.crl_updates(net, snapshots)
 
 
 @asynccontextmanager
@@ -170,11 +197,13 @@ class Running:
         self._app = app
         self._snapshots = snapshots
         self._relay = SmtpRelay(app.config, app.hostname)
+        self.net = GuardedNet(app.config.fetch)
         self._meter = PrometheusMeter() if app.config.metrics else NoMeter()
         self._activity = Activity(app.journal, app.database.active_users, now)
         self._revalidation = Revalidation(
             snapshots, self._activity, app.journal, self._meter, now
         )
+        self._crl_updates = app.crl_updates(self.net, snapshots)
         self._helpers: list[asyncio.Task[None]] = []  # their trouble stops no mail
         self.keeper: asyncio.Task[None] | None = None  # keeps the snapshots current
         self.filter = Filter(
@@ -212,6 +241,8 @@ class Running:
             asyncio.create_task(self._activity.keep()),
             asyncio.create_task(self._revalidation.run()),
         ]
+        if self._app.config.fetch.crls:
+            self._helpers.append(asyncio.create_task(self._crl_updates.run()))
         for listener in self.listeners:
             self._app.journal.note(
                 "listening",
@@ -244,11 +275,12 @@ async def running(app: App) -> AsyncIterator[Running]:
     snapshots = app.snapshots()
     await snapshots.load()
     at_work = Running(app, snapshots)
-    await at_work.start()
-    try:
-        yield at_work
-    finally:
-        await at_work.stop()
+    async with at_work.net:
+        await at_work.start()
+        try:
+            yield at_work
+        finally:
+            await at_work.stop()
 
 
 async def serve(config: Config) -> None:

@@ -77,7 +77,8 @@ async def _installation(app: App) -> list[Finding]:
     scopes = len(state.snapshot.tree.files)
     findings.append(Finding(Grade.GOOD, "policies", f"{scopes} scopes in files"))
     users = await app.database.active_users.since(now() - ACTIVE_FOR)
-    return findings + look_over(store, state.snapshot.at(now()), users)
+    sources = await app.database.crl_sources.all()
+    return findings + look_over(store, state.snapshot.at(now()), users, sources)
 
 
 async def _network(config: settings.Config) -> AsyncIterator[Finding]:

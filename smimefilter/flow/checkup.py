@@ -22,7 +22,13 @@ from smimefilter.policy.preferences import (
     SIGNING_CERTIFICATE,
 )
 from smimefilter.policy.tree import Scopes
-from smimefilter.ports.stores import ActiveUser, CertificateEntry, Shelf, StoreState
+from smimefilter.ports.stores import (
+    ActiveUser,
+    CertificateEntry,
+    CrlSource,
+    Shelf,
+    StoreState,
+)
 from smimefilter.trust.verdict import Purpose
 
 from .concerns import Trouble, concerns
@@ -49,16 +55,20 @@ class Finding:
 
 
 def look_over(
-    store: StoreState, moment: Moment, users: Sequence[ActiveUser] = ()
+    store: StoreState,
+    moment: Moment,
+    users: Sequence[ActiveUser] = (),
+    sources: Sequence[CrlSource] = (),
 ) -> list[Finding]:
     """Everything worth saying about a state, the good news in one line each. `users`: those
-    who use mail."""
+    who use mail; `sources`: where CRLs are fetched from."""
     return [
         *_roots(store),
         *_own_certificates(store, moment),
         *_active_users(moment, users),
         *_named_certificates(moment),
         *_crls(store, moment.now),
+        *_sources(sources),
     ]
 
 
@@ -159,5 +169,16 @@ def _crls(store: StoreState, now: datetime) -> Iterable[Finding]:
             continue
         if crl.next_update and crl.next_update < now:
             what = f"its next update was due on {crl.next_update:%Y-%m-%d}"
-            mend = "import a newer one: smimefilter crl import FILE"
+            mend = "fetch a newer one: smimefilter crl update; or smimefilter crl import FILE"
             yield Finding(Grade.WARNING, f"CRL of {crl_issuer(entry.der)}", what, mend)
+
+
+def _sources(sources: Sequence[CrlSource]) -> Iterator[Finding]:
+    failing = [source for source in sources if source.failures]
+    for source in failing:
+        last = f"{source.succeeded:%Y-%m-%d %H:%M}" if source.succeeded else "never"
+        what = f"{source.outcome}; last success: {last}, failures since: {source.failures}"
+        mend = "see that it can be reached from here, then: smimefilter crl update"
+        yield Finding(Grade.WARNING, source.url, what, mend)
+    if sources and not failing:
+        yield Finding(Grade.GOOD, "CRL sources", f"{len(sources)}, none failing")

@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
 
 from .certificate import KEY_USAGES, Certificate, UnreadableCertificate
+from .points import ALL_REASONS, Scope
 
 _EXTENDED_USAGES: Final = {
     ExtendedKeyUsageOID.EMAIL_PROTECTION: "emailProtection",
@@ -80,6 +81,25 @@ def crl_issuer(der: bytes) -> str:
         return x509.load_der_x509_crl(der).issuer.rfc4514_string()
     except ValueError:
         return "an unreadable issuer"
+
+
+def scope_text(scope: Scope | None) -> str:
+    """Which certificates a CRL is for."""
+    if scope is None:
+        return "all certificates of its issuer"
+    words = [
+        word
+        for word, holds in (
+            ("end-user certificates only", scope.users_only),
+            ("CA certificates only", scope.authorities_only),
+            ("attribute certificates only", scope.attributes_only),
+            ("some reasons only", scope.reasons != ALL_REASONS),
+            ("certificates of other issuers too", scope.indirect),
+            ("one distribution point", scope.point is not None),
+        )
+        if holds
+    ]
+    return ", ".join(words) or "all certificates of its issuer"
 
 
 def _key_usage(certificate: Certificate) -> list[str]:

@@ -345,6 +345,11 @@ MAX_CRL_AGE: Final[Preference[timedelta | None]] = Preference(
     "max-crl-age", None, optional(DURATION), Follows.TRUST,
     "A CRL issued longer ago counts as none, as does one past its next update.",
 )  # fmt: skip
+FETCH_USER_CRLS: Final = Preference(
+    "fetch-user-crls", True, SWITCH, Follows.GLOBAL,
+    "Fetch CRLs from where end-user certificates say as well, as far as a CA at hand signed "
+    "them; no: only from where CA certificates say.",
+)  # fmt: skip
 ALLOW_SHA1_SIGNATURES: Final = Preference(
     "allow-sha1-signatures", False, SWITCH, Follows.GLOBAL,
     "Accept certificates and CRLs signed with SHA-1.",

@@ -10,9 +10,10 @@ Leaves searching paths to `search.py`, judging to `engine.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import cached_property
+from itertools import chain
 from typing import Final
 
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
@@ -60,6 +61,11 @@ class Knowledge:
                         crl.signed_by(link)
 
     # certificates
+
+    @property
+    def certificates(self) -> Iterator[Certificate]:
+        """All, roots first."""
+        return chain(self._roots, self._authorities)
 
     def link(self, certificate: Certificate) -> Link:
         """The link of a certificate: the known one, or a fresh one."""
@@ -112,6 +118,11 @@ class Knowledge:
         return frozenset(keys)
 
     # CRLs
+
+    @property
+    def crls(self) -> Sequence[Crl]:
+        """All, as they are stored."""
+        return self._crls
 
     def crls_named(self, name: NameKey) -> Sequence[IssuedCrl]:
         """CRLs of an issuer of this name, the newest first."""

@@ -11,6 +11,7 @@ from typing import Final
 from smimefilter.pki import tlv
 
 CRL_POINTS: Final = bytes.fromhex("551d1f")
+FRESHEST_CRL: Final = bytes.fromhex("551d2e")
 _BASIC_CONSTRAINTS: Final = bytes.fromhex("0603551d13")
 _EMPTY: Final = (bytes.fromhex("04023000"), bytes.fromhex("0101ff04023000"))
 _KEY_USAGE: Final = bytes.fromhex("0603551d0f")

@@ -218,7 +218,7 @@ def test_a_crl_that_is_past_is_told_by_doctor(installation: Installation) -> Non
     (installation.home / "old.crl").write_bytes(content)
     installation.command("crl", "import", str(installation.home / "old.crl"))
     (row,) = installation.command("crl", "list", "--json").json
-    assert "(past)" in row["next update"]
+    assert row["state"] == "past its next update"
     findings = installation.command("doctor", "--json", code=1).json
     (crl,) = [one for one in findings if one["about"] == "CRL of CN=Test Sub CA"]
     assert crl["grade"] == "warning"

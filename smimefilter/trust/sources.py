@@ -1,0 +1,134 @@
+"""Where the CRLs of certificates are to be had, and which CRL takes another's place.
+
+CAs say in the certificates they issue where the CRLs that cover these are. Of CA certificates
+every such place counts. End-user certificates come from anywhere, so theirs count only where
+the signature of a CA at hand is on them: a stranger's certificate sends us nowhere.
+
+Leaves fetching to `flow/crls.py`, what a CRL is worth for a certificate to `revocation.py`.
+RFC 5280 §4.2.1.13 (distribution points), §4.2.1.15 (freshest CRL), §5.2.3 (numbers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from smimefilter.pki import tlv
+from smimefilter.pki.certificate import Certificate, UnreadableCertificate
+from smimefilter.pki.points import read_points
+
+from .issued import IssuedCrl
+from .knowledge import Knowledge, newness
+from .link import Link
+from .outline import CRL_POINTS, FRESHEST_CRL, extension_of, may_be_ca
+
+SCHEMES: Final = frozenset({"http", "https", "ldap", "ldaps"})
+LONGEST: Final = 2000  # characters of a URL
+_URL: Final = 0x86  # GeneralName uniformResourceIdentifier
+_TRIALS: Final = 3  # end-user certificates that may vouch for one URL of one issuer
+
+
+class CrlPlaces:
+    """The URLs of a whole store, asked for again after each of its changes: certificates
+    that were looked at before are not read again."""
+
+    def __init__(self) -> None:
+        self._known: Mapping[Certificate, tuple[str, ...]] = {}
+
+    def of(self, knowledge: Knowledge, *, users: bool) -> set[str]:
+        """All URLs to fetch from; with `users` those in end-user certificates too."""
+        known = {
+            certificate: self._known[certificate]
+            if certificate in self._known
+            else crl_urls(certificate)
+            for certificate in knowledge.certificates
+        }
+        self._known = known
+        found: set[str] = set()
+        vouched: dict[str, int] = {}
+        for certificate, urls in known.items():
+            if not urls or found.issuperset(urls):
+                continue
+            if may_be_ca(certificate.der):
+                found.update(urls)
+            elif users and all(vouched.get(url, 0) < _TRIALS for url in urls):
+                if _is_issued_here(certificate, knowledge):
+                    found.update(urls)
+                else:
+                    vouched.update((url, vouched.get(url, 0) + 1) for url in urls)
+        return found
+
+
+def crl_urls(certificate: Certificate) -> tuple[str, ...]:
+    """The URLs of a certificate's distribution points and freshest CRLs that can be fetched,
+    in order. What cannot be read names none."""
+    return tuple(dict.fromkeys(_urls(certificate.der)))
+
+
+def signer_of(crl: IssuedCrl, knowledge: Knowledge) -> Link | None:
+    """A certificate at hand whose key signed the CRL and may; None when there is none."""
+    for link in knowledge.named(crl.issuer_name):
+        try:
+            if link.may_sign_crls and crl.signed_by(link):
+                return link
+        except UnreadableCertificate:
+            continue
+    return None
+
+
+def superseded(new: IssuedCrl, signer: Link, others: Iterable[IssuedCrl]) -> list[IssuedCrl]:
+    """Those of `others` that `new` takes the place of. `signer`: whose key signed it."""
+    rivals = [old for old in others if _is_rival(new, signer, old)]
+    return [old for old in rivals if newness(old) <= newness(new)]
+
+
+def newer_than(new: IssuedCrl, signer: Link, others: Iterable[IssuedCrl]) -> IssuedCrl | None:
+    """One of `others` that `new` must not take the place of, because it is newer."""
+    rivals = [old for old in others if _is_rival(new, signer, old)]
+    return next((old for old in rivals if newness(old) > newness(new)), None)
+
+
+def _is_rival(new: IssuedCrl, signer: Link, old: IssuedCrl) -> bool:
+    """Of the same issuer, key, scope and kind. A CA that changed its key has two sets."""
+    return (
+        old.scope == new.scope
+        and old.crl.is_delta == new.crl.is_delta
+        and old.crl.sha256 != new.crl.sha256
+        and old.signed_by(signer)
+    )
+
+
+def _urls(der: bytes) -> Iterator[str]:
+    for oid in (CRL_POINTS, FRESHEST_CRL):
+        try:
+            extension = extension_of(der, oid)
+            points = read_points(extension) if extension else ()
+        except tlv.BadDer:
+            continue
+        for point in points:
+            for name in point.name.full if point.name else ():
+                url = _url(name)
+                if url:
+                    yield url
+
+
+def _url(general_name: bytes) -> str:
+    """The URL that a GeneralName is, if it is one that can be fetched."""
+    if not general_name.startswith(_URL.to_bytes()):
+        return ""
+    try:
+        start, end = tlv.whole(general_name, _URL)
+        url = general_name[start:end].decode("ascii").strip()
+        known = urlsplit(url).scheme.lower() in SCHEMES
+    except (tlv.BadDer, ValueError):
+        return ""
+    return url if known and len(url) <= LONGEST and url.isprintable() else ""
+
+
+def _is_issued_here(certificate: Certificate, knowledge: Knowledge) -> bool:
+    try:
+        link = knowledge.link(certificate)
+        return any(link.signed_by(issuer) for issuer in knowledge.named(link.issuer_name))
+    except UnreadableCertificate:
+        return False

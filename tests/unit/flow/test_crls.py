@@ -1,0 +1,415 @@
+"""Fetched CRLs: what is stored, what stays, what is told, and when it is their turn again."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import permutations
+from typing import Any, cast
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_der_x509_crl
+
+from smimefilter.flow import crls
+from smimefilter.flow.crl_turns import SOONEST, Turns
+from smimefilter.flow.crls import CrlUpdates, Outcome, Update
+from smimefilter.pki.crl import Crl
+from smimefilter.plan.snapshot import CertificateIndex, Snapshot
+from smimefilter.policy.tree import Setting, Tree
+from smimefilter.ports.net import Fetched, FetchFailed, Request
+from smimefilter.ports.stores import CrlEntry, CrlSource
+from smimefilter.trust.cache import Trust
+from smimefilter.trust.knowledge import Knowledge
+from tests.support.crls import special_crl
+from tests.support.pki import NOW, Issued, root
+from tests.support.points import point, pointed, url
+from tests.unit.flow.test_revalidation import Journal
+
+ROOT = root("Root of CRLs")
+SUB = ROOT.issue("Sub of CRLs", ca=True, key="p256", crl_urls=("http://crl.test/root",))
+STRANGER = root("Stranger of CRLs")
+ROOTS, SUBS, OTHER = "http://crl.test/root", "http://crl.test/sub", "http://mirror.test/sub"
+BOB = pointed(SUB, "Bob of CRLs", [point(url(SUBS)), point(url(OTHER))])
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+def crl(issuer: Issued = SUB, *, hours: float = 1, **special: Any) -> bytes:
+    """A CRL, issued so many hours ago."""
+    return special_crl(issuer, this_update=NOW - hours * HOUR, **special)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not holds():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.001)
+
+
+class NetStub:
+    """Answers by URL: bytes, a failure, or what a function of the request gives."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Any] = {}
+        self.requests: list[Request] = []
+
+    async def fetch(self, request: Request) -> Fetched:
+        self.requests.append(request)
+        answer = self.answers.get(request.url, FetchFailed("cannot be reached"))
+        if callable(answer):
+            answer = await answer(request)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer if isinstance(answer, Fetched) else Fetched(answer, "tag", "a date")
+
+
+class CrlShelf:
+    """`ports.Crls` in memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, CrlEntry] = {}
+
+    async def replace(self, new: bytes, superseded: Collection[str], origin: str) -> bool:
+        sha256 = hashlib.sha256(new).hexdigest()
+        is_new = sha256 not in self.kept
+        if is_new:
+            self.kept[sha256] = CrlEntry(new, sha256, origin, NOW)
+        for old in superseded:
+            if old != sha256:
+                self.kept.pop(old, None)
+        return is_new
+
+    async def all(self) -> list[CrlEntry]:
+        return list(self.kept.values())
+
+    @property
+    def ders(self) -> list[bytes]:
+        return [entry.der for entry in self.kept.values()]
+
+
+class SourceShelf:
+    """`ports.CrlSources` in memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, CrlSource] = {}
+        self.leased: set[str] = set()
+
+    async def follow(self, urls: Collection[str], now: datetime) -> None:
+        self.kept = {u: self.kept.get(u) or CrlSource(u, now) for u in urls}
+
+    async def claim(
+        self, now: datetime, until: datetime, urls: Collection[str] | None = None
+    ) -> list[CrlSource]:
+        found = [
+            source
+            for source in self.kept.values()
+            if (source.due <= now if urls is None else source.url in urls)
+            and source.url not in self.leased
+        ]
+        self.leased |= {source.url for source in found}
+        return found
+
+    async def settle(self, source: CrlSource) -> None:
+        self.leased.discard(source.url)
+        self.kept[source.url] = source
+
+    async def all(self) -> list[CrlSource]:
+        return list(self.kept.values())
+
+
+class Scene:
+    """CRL updates over stubs; `load` makes the snapshot that the stores stand for."""
+
+    def __init__(self, *, authorities: tuple[Issued, ...] = (SUB, BOB)) -> None:
+        self.net, self.crls, self.sources = NetStub(), CrlShelf(), SourceShelf()
+        self.journal = Journal()
+        self.now = NOW
+        self.authorities = authorities
+        self.settings: dict[str, dict[str, Setting]] = {}
+        self.snapshots = cast(Any, type("Snapshots", (), {"current": None})())
+        self.load()
+        self.sut = CrlUpdates(
+            net=self.net,
+            snapshots=self.snapshots,
+            sources=self.sources,
+            crls=cast(Any, self.crls),
+            journal=self.journal,
+            clock=lambda: self.now,
+            turns=Turns(timedelta(hours=6), lambda: 0.5),
+            most=1 << 20,
+        )
+
+    def load(self) -> None:
+        knowledge = Knowledge(
+            roots=[ROOT.certificate],
+            authorities=[one.certificate for one in self.authorities],
+            crls=[Crl.read(der) for der in self.crls.ders],
+        )
+        snapshot = Snapshot(1, Tree(self.settings), CertificateIndex([]), Trust(knowledge))
+        self.snapshots.current = type("State", (), {"snapshot": snapshot})()
+
+    async def fetch(self, of: str, answer: Any) -> Update:
+        """One URL fetched, by the state as it is stored."""
+        self.net.answers[of] = answer
+        await self.sut.follow()
+        (update,) = await self.sut.update([of])
+        self.load()
+        return update
+
+
+async def test_the_first_one_is_stored() -> None:
+    scene, der = Scene(), crl(number=7, revoked=[1, 2])
+    update = await scene.fetch(SUBS, der)
+    assert update.outcome is Outcome.NEW
+    assert scene.crls.ders == [der]
+    (entry,) = await scene.crls.all()
+    assert entry.origin == SUBS
+    source = scene.sources.kept[SUBS]
+    assert "CRL no. 7 of 2026-06-01 11:00, 2 entries, CN=Sub of CRLs" in source.outcome
+    assert (source.etag, source.last_modified, source.failures) == ("tag", "a date", 0)
+    assert (source.tried, source.succeeded, source.sha256) == (NOW, NOW, entry.sha256)
+
+
+async def test_pem_is_read_too() -> None:
+    scene = Scene()
+    pem = load_der_x509_crl(crl()).public_bytes(Encoding.PEM)
+    assert (await scene.fetch(SUBS, pem)).outcome is Outcome.NEW
+
+
+async def test_a_newer_one_takes_the_place() -> None:
+    scene, new = Scene(), crl(number=2)
+    await scene.fetch(SUBS, crl(hours=2, number=1))
+    assert (await scene.fetch(OTHER, new)).outcome is Outcome.NEW
+    assert scene.crls.ders == [new]
+
+
+async def test_an_older_one_never_does() -> None:
+    scene, new = Scene(), crl(number=2)
+    await scene.fetch(SUBS, new)
+    update = await scene.fetch(SUBS, crl(hours=2, number=1))
+    assert update.outcome is Outcome.OLDER
+    assert "CRL no. 1" in update.source.outcome
+    assert "older than the one at hand (CRL no. 2" in update.source.outcome
+    assert scene.crls.ders == [new]
+    assert update.source.etag == ""  # all of it again, next time
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+async def test_in_whatever_order_they_come_the_newest_is_at_hand(
+    order: tuple[int, ...],
+) -> None:
+    scene = Scene()
+    ders = [crl(hours=9 - n, number=n) for n in range(3)]
+    for n in order:
+        await scene.fetch(SUBS, ders[n])
+    assert scene.crls.ders == [ders[2]]
+
+
+async def test_two_at_once_by_one_old_snapshot() -> None:
+    scene, old, new = Scene(), crl(hours=2, number=1), crl(number=2)
+    scene.net.answers = {SUBS: new, OTHER: old}
+    await scene.sut.follow()
+    await scene.sut.update([SUBS, OTHER])
+    assert scene.crls.ders == [new]
+
+
+async def test_others_stay() -> None:
+    scene = Scene()
+    of_root, delta = crl(ROOT), crl(delta_of=1, number=3)
+    await scene.fetch(ROOTS, of_root)
+    await scene.fetch(SUBS, crl(hours=3, number=2))
+    await scene.fetch(OTHER, delta)
+    await scene.fetch(SUBS, new := crl(number=4))
+    assert set(scene.crls.ders) == {of_root, delta, new}
+
+
+async def test_what_nobody_signed_is_kept_and_takes_no_place() -> None:
+    scene, good = Scene(), crl(hours=5, number=1)
+    await scene.fetch(SUBS, good)
+    forged = crl(key=STRANGER.key, number=99)
+    update = await scene.fetch(SUBS, forged)
+    assert update.outcome is Outcome.INVALID
+    assert "kept, not used: no CA at hand signed it" in update.source.outcome
+    assert scene.crls.ders == [good, forged]
+    again = crl(key=STRANGER.key, number=100)
+    await scene.fetch(SUBS, again)
+    assert scene.crls.ders == [good, again]  # one such from one URL
+    await scene.fetch(SUBS, crl(number=2))
+    assert good not in scene.crls.ders
+
+
+async def test_its_ca_comes_later() -> None:
+    scene = Scene(authorities=(SUB, BOB))
+    der = crl(STRANGER)
+    assert (await scene.fetch(SUBS, der)).outcome is Outcome.INVALID
+    scene.authorities = (SUB, BOB, STRANGER)
+    scene.load()
+    assert (await scene.fetch(SUBS, der)).outcome is Outcome.UNCHANGED
+    assert scene.crls.ders == [der]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (FetchFailed("HTTP 404 Not Found"), "HTTP 404 Not Found"),
+        (b"<html>moved</html>", "not a CRL"),
+        (crl()[:-20], "not a CRL"),
+        (b"", "not a CRL"),
+        (SUB.certificate.der, "not a CRL"),
+        (RuntimeError("secret"), "trouble of our own, see the log"),
+    ],
+)
+async def test_failures_leave_what_is_there(answer: Any, said: str) -> None:
+    scene, good = Scene(), crl(hours=5)
+    await scene.fetch(SUBS, good)
+    update = await scene.fetch(SUBS, answer)
+    assert update.outcome is Outcome.FAILED
+    assert said in update.source.outcome
+    assert "secret" not in update.source.outcome
+    assert scene.crls.ders == [good]
+    assert (update.source.failures, update.source.succeeded) == (1, NOW)
+
+
+async def test_what_did_not_change_is_not_sent_again() -> None:
+    scene, der = Scene(), crl()
+    await scene.fetch(SUBS, der)
+    update = await scene.fetch(SUBS, Fetched(None, "tag", "a date"))
+    assert update.outcome is Outcome.UNCHANGED
+    assert [request.etag for request in scene.net.requests] == ["", "tag"]
+    assert scene.net.requests[1].last_modified == "a date"
+    assert (update.source.etag, update.source.succeeded) == ("tag", NOW)
+
+
+async def test_what_is_gone_from_the_store_is_asked_for_whole() -> None:
+    scene, der = Scene(), crl()
+    await scene.fetch(SUBS, der)
+    scene.crls.kept.clear()
+    scene.load()
+    update = await scene.fetch(SUBS, der)
+    assert (scene.net.requests[1].etag, update.outcome) == ("", Outcome.NEW)
+
+
+async def test_one_slow_url_delays_no_other() -> None:
+    scene, slow = Scene(), asyncio.Event()
+
+    async def hangs(_: Request) -> Any:
+        await slow.wait()
+        return FetchFailed("no answer in 30 s")
+
+    scene.net.answers = {SUBS: hangs, OTHER: crl()}
+    await scene.sut.follow()
+    done: list[Update] = []
+    task = asyncio.create_task(scene.sut.update([SUBS, OTHER], done.append))
+    await until(lambda: bool(done))
+    assert [update.source.url for update in done] == [OTHER]
+    slow.set()
+    assert len(await task) == 2
+
+
+async def test_what_another_process_is_at_is_left_to_it() -> None:
+    scene = Scene()
+    await scene.sut.follow()
+    scene.sources.leased = {SUBS}
+    assert await scene.sut.update([SUBS]) == []
+
+
+async def test_urls_follow_certificates_and_the_preference() -> None:
+    scene = Scene()
+    assert await scene.sut.follow() == {ROOTS, SUBS, OTHER}
+    scene.settings = {"global": {"fetch-user-crls": Setting(value=False, source="test")}}
+    scene.load()
+    assert await scene.sut.follow() == {ROOTS}
+    assert set(scene.sources.kept) == {ROOTS}
+
+
+async def test_the_daemon_fetches_what_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crls, "LOOK_EVERY", 0.001)
+    monkeypatch.setattr(crls, "CLAIM_EVERY", 0.001)
+    scene, der = Scene(), crl()
+    scene.net.answers = {SUBS: der}
+    task = asyncio.create_task(scene.sut.run())
+    await until(lambda: (len(scene.journal.notes), len(scene.journal.troubles)) == (1, 2))
+    assert scene.crls.ders == [der]
+    asked = len(scene.net.requests)
+    await asyncio.sleep(0.05)
+    assert len(scene.net.requests) == asked == 3  # nothing is due yet
+    scene.now += SOONEST * 1.2
+    await until(lambda: len(scene.net.requests) == 5)
+    assert {request.url for request in scene.net.requests[3:]} == {ROOTS, OTHER}
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert scene.journal.troubles == ["CRL not updated"] * 2  # each once, when it began
+    ((event, facts),) = scene.journal.notes
+    assert (event, facts["url"]) == ("CRL updated", SUBS)
+
+
+async def test_a_store_that_fails_does_not_end_the_daemon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(crls, "LOOK_EVERY", 0.001)
+    monkeypatch.setattr(crls, "CLAIM_EVERY", 0.001)
+    scene = Scene()
+    scene.net.answers = {SUBS: crl()}
+    claim, failed = scene.sources.claim, 0
+
+    async def fails(*args: Any) -> list[CrlSource]:
+        nonlocal failed
+        failed += 1
+        if failed < 3:
+            raise OSError("gone")
+        return await claim(*args)
+
+    monkeypatch.setattr(scene.sources, "claim", fails)
+    task = asyncio.create_task(scene.sut.run())
+    await until(lambda: bool(scene.crls.ders))
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert scene.journal.troubles.count("CRLs not updated") == 1
+
+
+# turns
+
+
+def turn(chance: float = 0.5, **validity: datetime | None) -> timedelta:
+    """How long until the next turn, with a CRL of that validity."""
+    found = Crl.read(crl())
+    facts = {"this_update": NOW - HOUR, "next_update": NOW + 7 * DAY} | validity
+    stand_in = cast(Crl, type("Stub", (), {**facts, "number": found.number})())
+    return Turns(6 * HOUR, lambda: chance).after(NOW, stand_in) - NOW
+
+
+def test_turns_come_regularly_and_not_all_at_once() -> None:
+    assert turn() == 6 * HOUR
+    assert turn(0.0) == 5.4 * HOUR
+    assert turn(0.999999) < 6.6 * HOUR
+    assert turn(next_update=None) == 6 * HOUR
+
+
+@pytest.mark.parametrize(
+    ("issued", "ends", "wait"),
+    [
+        (0, 5, 4.5),  # nine tenths
+        (9.5, 0.5, 0.5 + 1 / 60),  # these have passed: as it ends
+        (8.95, 1.05, 1 / 12),  # in three minutes: not so soon
+        (9, -1, 1 / 12),  # overdue
+        (0.5, 0.001, 1 / 12),
+    ],
+)
+def test_a_crl_that_ends_soon_is_fetched_before(
+    issued: float, ends: float, wait: float
+) -> None:
+    found = turn(this_update=NOW - issued * HOUR, next_update=NOW + ends * HOUR)
+    assert found.total_seconds() == pytest.approx(wait * 3600, abs=1)
+
+
+def test_failures_are_tried_again_less_and_less_soon() -> None:
+    turns = Turns(6 * HOUR, lambda: 0.0)
+    waits = [turns.again(NOW, failures) - NOW for failures in (1, 2, 3, 6, 7, 99)]
+    assert waits == [SOONEST, 2 * SOONEST, 4 * SOONEST, 32 * SOONEST, 64 * SOONEST, 6 * HOUR]
+
+
+def test_sources_are_values() -> None:
+    source = CrlSource(SUBS, NOW)
+    assert replace(source) == source

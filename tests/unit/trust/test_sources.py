@@ -1,0 +1,155 @@
+"""Where CRLs are to be had, and which takes whose place."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from smimefilter.pki.certificate import Certificate
+from smimefilter.pki.crl import Crl
+from smimefilter.trust.issued import IssuedCrl
+from smimefilter.trust.knowledge import Knowledge
+from smimefilter.trust.link import Link
+from smimefilter.trust.sources import CrlPlaces, crl_urls, newer_than, signer_of, superseded
+from tests.support.crls import special_crl
+from tests.support.pki import NOW, Issued, root
+from tests.support.points import point, pointed, url
+
+ROOT = root("Root of sources")
+SUB = ROOT.issue("Sub of sources", ca=True, key="p256")
+STRANGER = root("Stranger")
+PLACE = "http://crl.test/sub.crl"
+
+
+def places(*certificates: Issued, users: bool = True) -> set[str]:
+    knowledge = Knowledge(
+        roots=[ROOT.certificate],
+        authorities=[SUB.certificate, *(one.certificate for one in certificates)],
+    )
+    return CrlPlaces().of(knowledge, users=users)
+
+
+def named(issuer: Issued, *urls: str) -> Issued:
+    return pointed(issuer, "Pointed", [point(url(text)) for text in urls])
+
+
+def test_of_a_user_only_when_asked_for() -> None:
+    bob = named(SUB, PLACE)
+    assert places(bob) == {PLACE}
+    assert places(bob, users=False) == set()
+
+
+def test_of_a_ca_always() -> None:
+    ca = ROOT.issue("CA", ca=True, key="p256", crl_urls=("http://crl.test/root.crl",))
+    assert places(ca, users=False) == {"http://crl.test/root.crl"}
+
+
+def test_a_stranger_sends_us_nowhere() -> None:
+    assert places(named(STRANGER, "http://169.254.0.1/")) == set()
+
+
+def test_nor_does_one_who_uses_a_known_name() -> None:
+    impostor = root("Sub of sources", key="p384")  # the name of a CA at hand, another key
+    assert places(named(impostor, "http://evil.test/")) == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [
+        ("HTTPS://crl.test/a", True),
+        ("ldap://dir.test/CN=CA?certificateRevocationList;binary", True),
+        ("ldap:///CN=CA,DC=test?certificateRevocationList?base", True),
+        ("ftp://crl.test/a", False),
+        ("file:///etc/passwd", False),
+        ("http://crl.test/" + "a" * 2000, False),
+        ("http://crl.test/a\r\nb", False),
+        ("http://[broken/", False),
+        ("", False),
+    ],
+)
+def test_urls_that_can_be_fetched(text: str, taken: bool) -> None:
+    assert crl_urls(named(SUB, text).certificate) == ((text,) if taken else ())
+
+
+def test_the_freshest_crl_has_a_place_too() -> None:
+    fresh = x509.FreshestCRL([point(url("http://crl.test/delta.crl"))])
+    builder = (
+        x509.CertificateBuilder(issuer_name=SUB.certificate.parsed.subject)
+        .subject_name(x509.Name([]))
+        .public_key(SUB.key.public_key())  # type: ignore[arg-type]
+        .serial_number(7)
+        .not_valid_before(NOW)
+        .not_valid_after(NOW + timedelta(days=1))
+        .add_extension(x509.CRLDistributionPoints([point(url(PLACE))]), critical=False)
+        .add_extension(fresh, critical=False)
+    )
+    der = builder.sign(SUB.key, hashes.SHA256()).public_bytes(Encoding.DER)  # type: ignore[arg-type]
+    assert crl_urls(Certificate(der)) == (PLACE, "http://crl.test/delta.crl")
+
+
+def test_what_was_read_once_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    bob = named(SUB, PLACE)
+    sut = CrlPlaces()
+    knowledge = Knowledge(
+        roots=[ROOT.certificate], authorities=[SUB.certificate, bob.certificate]
+    )
+    assert sut.of(knowledge, users=True) == {PLACE}
+    monkeypatch.setattr("smimefilter.trust.sources.crl_urls", lambda _: pytest.fail("again"))
+    assert sut.of(knowledge, users=True) == {PLACE}
+
+
+# whose place
+
+
+def crl(issuer: Issued = SUB, **special: Any) -> IssuedCrl:
+    return IssuedCrl(Crl.read(special_crl(issuer, **special)))
+
+
+KNOWN = Knowledge(roots=[ROOT.certificate], authorities=[SUB.certificate])
+SIGNER = Link(SUB.certificate)
+EARLIER = NOW - timedelta(days=2)
+
+
+def test_the_signer_is_a_ca_at_hand() -> None:
+    found = signer_of(crl(), KNOWN)
+    assert found is not None
+    assert found.certificate == SUB.certificate
+    assert signer_of(crl(STRANGER), KNOWN) is None
+    assert signer_of(crl(name="Sub of sources", key=STRANGER.key), KNOWN) is None
+
+
+@pytest.mark.parametrize(
+    ("old", "gone"),
+    [
+        (crl(this_update=EARLIER, number=1), True),
+        (crl(this_update=EARLIER, number=9), True),  # numbers began anew: the date counts
+        (crl(number=1), True),
+        (crl(number=3), False),
+        (crl(this_update=EARLIER, scope={"only_contains_user_certs": True}), False),
+        (crl(this_update=EARLIER, delta_of=1), False),
+        (crl(ROOT, this_update=EARLIER), False),
+        (crl(this_update=EARLIER, key=STRANGER.key), False),  # nobody's
+    ],
+)
+def test_what_a_new_one_takes_the_place_of(old: IssuedCrl, gone: bool) -> None:
+    new = crl(number=2)
+    assert superseded(new, SIGNER, [old]) == ([old] if gone else [])
+
+
+def test_a_ca_with_two_keys_has_two_sets() -> None:
+    renewed = ROOT.issue("Sub of sources", ca=True, key="p384")
+    old = crl(renewed, this_update=EARLIER)
+    assert old.issuer_name == crl().issuer_name
+    assert superseded(crl(number=2), SIGNER, [old]) == []
+
+
+def test_a_newer_one_is_found() -> None:
+    new, other = crl(number=5), crl(number=4)
+    assert newer_than(other, SIGNER, [new]) is new
+    assert newer_than(new, SIGNER, [other]) is None
+    assert newer_than(new, SIGNER, [new]) is None
