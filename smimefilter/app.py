@@ -31,6 +31,7 @@ from smimefilter.flow.activity import Activity
 from smimefilter.flow.crl_turns import Turns
 from smimefilter.flow.crls import CrlUpdates
 from smimefilter.flow.filter import Filter
+from smimefilter.flow.lookups import Lookups
 from smimefilter.flow.origin import Origins
 from smimefilter.flow.revalidation import Revalidation
 from smimefilter.flow.secrets import prove_master_key
@@ -106,6 +107,8 @@ class App:
             ring=self.ring,
             sealer=self.master,
             journal=self.journal,
+            answers=self.database.ocsp_answers,
+            clock=now,
         )
 
     def crl_updates(self, net: Net, snapshots: Snapshots) -> CrlUpdates:
@@ -200,8 +203,16 @@ class Running:
         self.net = GuardedNet(app.config.fetch)
         self._meter = PrometheusMeter() if app.config.metrics else NoMeter()
         self._activity = Activity(app.journal, app.database.active_users, now)
+        self._lookups = Lookups(
+            net=self.net,
+            snapshots=snapshots,
+            answers=app.database.ocsp_answers,
+            certificates=app.database.certificates,
+            journal=app.journal,
+            clock=now,
+        )
         self._revalidation = Revalidation(
-            snapshots, self._activity, app.journal, self._meter, now
+            snapshots, self._activity, app.journal, self._meter, now, self._lookups
         )
         self._crl_updates = app.crl_updates(self.net, snapshots)
         self._helpers: list[asyncio.Task[None]] = []  # their trouble stops no mail
@@ -214,6 +225,8 @@ class Running:
             hostname=app.hostname,
             threads_from=app.config.threads_from,
             origins=Origins(app.config.own_clients),
+            lookups=self._lookups,
+            lookup_wait=app.config.fetch.mail_waits,
         )
         self.listeners = [
             MailListener(
@@ -258,6 +271,7 @@ class Running:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._lookups.close()
         if isinstance(self._meter, PrometheusMeter):
             self._meter.hide()
         self._relay.close()

@@ -32,6 +32,8 @@ class Because(StrEnum):
     CRL_STALE = "crl-stale"
     CRL_INVALID = "crl-invalid"
     CRL_INCONCLUSIVE = "crl-inconclusive"
+    OCSP_GOOD = "ocsp-good"
+    OCSP_INCONCLUSIVE = "ocsp-inconclusive"
     WEAK_ALGORITHM = "weak-algorithm"
     WEAK_KEY = "weak-key"
     PATH_LIMIT = "path-limit"
@@ -99,6 +101,8 @@ WORDING: Final[dict[Because, str]] = {
     Because.CRL_STALE: "the CRL at hand is past its next update",
     Because.CRL_INVALID: "the CRL at hand is not valid",
     Because.CRL_INCONCLUSIVE: "the CRL at hand cannot answer for it",
+    Because.OCSP_GOOD: "not revoked, its issuer answers",
+    Because.OCSP_INCONCLUSIVE: "no answer of OCSP that counts",
     Because.WEAK_ALGORITHM: "signed with an algorithm that is refused",
     Because.WEAK_KEY: "the key is too short",
     Because.PATH_LIMIT: "too many possible paths to a root to try them all",

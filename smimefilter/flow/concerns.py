@@ -21,7 +21,7 @@ from smimefilter.base.address import BadAddress
 from smimefilter.plan.selection import Candidate, Selection, for_encryption, for_signing
 from smimefilter.plan.snapshot import Moment
 from smimefilter.ports.stores import ActiveUser
-from smimefilter.trust.verdict import Purpose, Standing
+from smimefilter.trust.verdict import Need, Purpose, Standing
 
 SOON: Final = timedelta(days=30)
 
@@ -69,6 +69,14 @@ _NO_NEWS_WHEN_COVERED: Final = frozenset(
 def concerns(moment: Moment, users: Iterable[ActiveUser]) -> list[Concern]:
     """Every concern about these users, in their order."""
     return [concern for user in users for concern in _of(moment, user)]
+
+
+def needs_of(moment: Moment, user: ActiveUser) -> tuple[Need, ...]:
+    """What may be had elsewhere and change what is said of a user's certificates."""
+    try:
+        return _FINDERS[user.purpose](moment, user.address).needs
+    except BadAddress:
+        return ()
 
 
 def _of(moment: Moment, user: ActiveUser) -> Iterator[Concern]:

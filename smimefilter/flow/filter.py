@@ -31,18 +31,21 @@ from smimefilter.message.wire import Message
 from smimefilter.plan.facts import Mail
 from smimefilter.plan.outbound import outbound
 from smimefilter.plan.plan import Action, Copy, Decision, Plan
+from smimefilter.plan.snapshot import Moment
 from smimefilter.ports.journal import Journal, MailRecord
 from smimefilter.ports.relay import Outgoing, Relay
 
 from .carry import Prepared
+from .lookups import Lookups
 from .notices import tell_sender
 from .origin import Origins
-from .snapshots import Snapshots
+from .snapshots import Snapshots, State
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 COPIES_AT_ONCE: Final = 4  # of one mail; each is in memory while it is relayed
+LOOKUP_ROUNDS: Final = 4  # an issuer may be missing that another one fetched leads to
 MAX_HOPS: Final = 50  # Received fields; RFC 5321 §6.3 asks for a large number
 TROUBLE: Final = Deferred(Status(4, "3.0"), "try again later")
 LOOP: Final = Refused(Status(5, "4.6"), "too many hops: this mail is going in circles")
@@ -62,7 +65,10 @@ class Filter:
         hostname: str,
         threads_from: int,
         origins: Origins,
+        lookups: Lookups | None = None,
+        lookup_wait: float = 0.0,
     ) -> None:
+        """`lookups`: what verdicts miss may be fetched, and waited for so many seconds."""
         self.snapshots = snapshots
         self.relay = relay
         self.journal = journal
@@ -70,6 +76,8 @@ class Filter:
         self.hostname = hostname
         self.threads_from = threads_from
         self.origins = origins
+        self.lookups = lookups
+        self.lookup_wait = lookup_wait
 
     async def accept(self, transaction: Transaction) -> list[Fate]:
         """The fates of a mail's recipients, in order. Never raises but for cancellation."""
@@ -109,15 +117,14 @@ class _Way:
     async def go(self) -> None:
         """From facts to fates."""
         by, transaction = self._by, self._transaction
-        state = by.snapshots.current
-        self.revision = state.snapshot.revision
-        moment = state.snapshot.at(by.clock())
         mail = Mail(Message(transaction.content))
         if len(mail.message.all("Received")) > MAX_HOPS:
             self.settle_rest(LOOP)
             return
         ours = by.origins.is_ours(transaction.client)
-        self.plan = plan = outbound(transaction, mail, moment, ours=ours)
+        state, moment, plan = self._decide(mail, ours=ours)
+        if by.lookups is not None and plan.needs:
+            state, moment, plan = await self._decide_again(by.lookups, mail, ours=ours)
         for position, decision in enumerate(plan.decisions):
             self._fates[position] = _planned(decision)
         work = (plan.copies, mail.message, moment.now, secrets.token_hex(12))
@@ -134,6 +141,28 @@ class _Way:
             await asyncio.gather(
                 *(self._relay(copy, prepared, received, turn) for copy in plan.copies)
             )
+
+    def _decide(self, mail: Mail, *, ours: bool) -> tuple[State, Moment, Plan]:
+        """The plan by what is known now."""
+        by = self._by
+        state = by.snapshots.current
+        self.revision = state.snapshot.revision
+        moment = state.snapshot.at(by.clock())
+        self.plan = outbound(self._transaction, mail, moment, ours=ours)
+        return state, moment, self.plan
+
+    async def _decide_again(
+        self, lookups: Lookups, mail: Mail, *, ours: bool
+    ) -> tuple[State, Moment, Plan]:
+        """The plan by what can be known within a while, round after round."""
+        end = time.monotonic() + self._by.lookup_wait
+        decided = self._decide(mail, ours=ours)
+        for _ in range(LOOKUP_ROUNDS):
+            left, needs = end - time.monotonic(), decided[2].needs
+            if not needs or left <= 0 or not await lookups.meet(needs, left):
+                break
+            decided = self._decide(mail, ours=ours)
+        return decided
 
     def settle_rest(self, fate: Fate) -> None:
         """The fate of all recipients that have none yet."""

@@ -10,18 +10,20 @@ Leaves reading to ports. Raises `AdminError` or `MailError` on the first load on
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
 from smimefilter.base.errors import AdminError
 from smimefilter.pki.crl import Crl, UnreadableCrl
-from smimefilter.plan.snapshot import CertificateIndex, Snapshot
+from smimefilter.pki.ocsp import OcspAnswer, UnreadableOcsp
+from smimefilter.plan.snapshot import CertificateIndex, Snapshot, Spans
 from smimefilter.policy.tree import Scopes, Tree
 from smimefilter.ports.journal import Journal
 from smimefilter.ports.keys import KeyRing, Sealer
 from smimefilter.ports.policies import PolicySource
-from smimefilter.ports.stores import Shelf, States, StoreState
+from smimefilter.ports.stores import OcspAnswers, Shelf, States, StoreState
 from smimefilter.trust.cache import Trust
 from smimefilter.trust.ctl import TrustList
 from smimefilter.trust.knowledge import Knowledge
@@ -30,6 +32,7 @@ from .carry import Carrier
 from .preferences import database_scopes
 
 ASK_EVERY: Final = 1.0  # seconds between looks at the database's revision
+MOST_ANSWERS: Final = 20_000  # of OCSP
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +41,11 @@ class State:
 
     snapshot: Snapshot
     carrier: Carrier
+
+    def with_answers(self, answers: Mapping[str, OcspAnswer]) -> State:
+        """The same with other answers of OCSP; nothing is read or indexed anew."""
+        trust = self.snapshot.trust.with_answers(answers)
+        return State(replace(self.snapshot, trust=trust, selections=Spans()), self.carrier)
 
 
 class Snapshots:
@@ -51,7 +59,12 @@ class Snapshots:
         ring: Callable[[Mapping[str, bytes]], KeyRing],
         sealer: Sealer,
         journal: Journal,
+        answers: OcspAnswers,
+        clock: Callable[[], datetime],
     ) -> None:
+        self._stored_answers = answers
+        self._clock = clock
+        self._answers: Mapping[str, OcspAnswer] = {}
         self._states = states
         self._policies = policies
         self._ring = ring
@@ -67,7 +80,17 @@ class Snapshots:
     async def load(self) -> State:
         """The first state. Raises what cannot be read."""
         files = await asyncio.to_thread(self._policies.load)
+        stored = await self._stored_answers.all(self._clock())
+        self._answers = dict(_read_answers(stored))
         return await self._replace(files, await self._states.load())
+
+    def learn(self, key: str, answer: OcspAnswer) -> None:
+        """An answer of OCSP is at hand from now on."""
+        kept = self._answers
+        if len(kept) >= MOST_ANSWERS:  # the oldest half goes, and is asked for again if need be
+            kept = dict(list(kept.items())[len(kept) // 2 :])
+        self._answers = {**{k: v for k, v in kept.items() if k != key}, key: answer}
+        self.current = self.current.with_answers(self._answers)
 
     async def keep_current(self) -> None:
         """Follow changes of files and database until cancelled."""
@@ -91,14 +114,15 @@ class Snapshots:
         while True:
             await asyncio.sleep(ASK_EVERY)
             try:
-                await self._look()
+                await self.look()
                 failing = False
             except Exception as error:  # noqa: BLE001 - whatever it is, the old state is good
                 if not failing:  # once, not every second
                     self._journal.trouble("store not read, the old state stays", error)
                 failing = True
 
-    async def _look(self) -> None:
+    async def look(self) -> None:
+        """Take what is new in the database, now. Raises what cannot be read."""
         revision = await self._states.revision()
         if revision in {self._store.revision, self._refused}:
             return
@@ -112,7 +136,8 @@ class Snapshots:
             self._journal.note("store reloaded", revision=store.revision)
 
     async def _replace(self, files: Scopes, store: StoreState) -> State:
-        self.current = await asyncio.to_thread(self._made, files, store)
+        made = await asyncio.to_thread(self._made, files, store)
+        self.current = made.with_answers(self._answers) if self._answers else made
         self._files, self._store, self._refused = files, store, None
         return self.current
 
@@ -150,3 +175,11 @@ class Snapshots:
                 self._journal.trouble("CRL not usable", trouble)
         self._read_crls = found
         return list(found.values())
+
+
+def _read_answers(stored: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, OcspAnswer]]:
+    for key, der in stored:
+        try:
+            yield key, OcspAnswer.read(der)
+        except UnreadableOcsp:
+            continue  # then it is asked for again

@@ -15,6 +15,7 @@ from smimefilter.base.errors import Status
 from smimefilter.base.reasons import Reason
 from smimefilter.pki.certificate import Certificate
 from smimefilter.policy.preferences import SignFormat
+from smimefilter.trust.verdict import Need
 
 from .selection import Selection
 
@@ -91,3 +92,9 @@ class Plan:
     copies: tuple[Copy, ...]
     signer: Selection | None = None  # considered for signing
     additional: Selection | None = None  # considered as additional certificates
+
+    @property
+    def needs(self) -> list[Need]:
+        """What may be had elsewhere and change the plan."""
+        selections = (self.signer, self.additional, *(d.certificates for d in self.decisions))
+        return [need for selection in selections if selection for need in selection.needs]

@@ -27,7 +27,7 @@ from smimefilter.policy.preferences import (
     SIGNING_CERTIFICATE,
 )
 from smimefilter.policy.tree import Resolved, View
-from smimefilter.trust.verdict import Purpose, Verdict
+from smimefilter.trust.verdict import Need, Purpose, Verdict
 
 from .snapshot import Moment
 
@@ -51,10 +51,13 @@ class Selection:
 
     candidates: tuple[Candidate, ...]
     certificates: tuple[Certificate, ...] = field(init=False, compare=False)  # those to use
+    needs: tuple[Need, ...] = field(init=False, compare=False)  # what may change the choice
 
     def __post_init__(self) -> None:
         used = (c.certificate for c in self.candidates if c.used and c.certificate)
         object.__setattr__(self, "certificates", tuple(used))
+        needs = (need for c in self.candidates if c.verdict for need in c.verdict.needs)
+        object.__setattr__(self, "needs", tuple(needs))
 
     @property
     def unusable(self) -> tuple[Candidate, ...]:

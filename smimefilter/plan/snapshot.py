@@ -18,8 +18,10 @@ from smimefilter.pki.certificate import Certificate
 from smimefilter.policy.preferences import (
     ALLOW_MD5_SIGNATURES,
     ALLOW_SHA1_SIGNATURES,
+    FETCH_ISSUERS,
     MAX_CRL_AGE,
     MINIMUM_RSA_BITS,
+    OCSP,
     REQUIRE_CRL,
 )
 from smimefilter.policy.tree import Tree, View
@@ -122,4 +124,6 @@ def trust_rules(view: View) -> TrustRules:
         allow_md5=view.get(ALLOW_MD5_SIGNATURES).value,
         allow_sha1=view.get(ALLOW_SHA1_SIGNATURES).value,
         minimum_rsa_bits=view.get(MINIMUM_RSA_BITS).value,
+        ocsp=view.get(OCSP).value,
+        fetch_issuers=view.get(FETCH_ISSUERS).value,
     )

@@ -345,6 +345,16 @@ MAX_CRL_AGE: Final[Preference[timedelta | None]] = Preference(
     "max-crl-age", None, optional(DURATION), Follows.TRUST,
     "A CRL issued longer ago counts as none, as does one past its next update.",
 )  # fmt: skip
+OCSP: Final = Preference(
+    "ocsp", False, SWITCH, Follows.TRUST,
+    "Ask the responders that certificates name as well: a good answer does where there is no "
+    "CRL, one that says revoked counts beside any CRL.",
+)  # fmt: skip
+FETCH_ISSUERS: Final = Preference(
+    "fetch-issuers", False, SWITCH, Follows.TRUST,
+    "Fetch the certificate of an issuer that is not in the store from where the certificate "
+    "says; it is trusted only as far as a root is.",
+)  # fmt: skip
 FETCH_USER_CRLS: Final = Preference(
     "fetch-user-crls", True, SWITCH, Follows.GLOBAL,
     "Fetch CRLs from where end-user certificates say as well, as far as a CA at hand signed "

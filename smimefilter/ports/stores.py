@@ -216,6 +216,20 @@ class Preferences(Protocol):
         """All, by scope and name."""
 
 
+class OcspAnswers(Protocol):
+    """Answers of OCSP, for the time that they hold. Writing does not move the revision: who
+    needs one looks for it."""
+
+    async def put(self, key: str, der: bytes, until: datetime, now: datetime) -> None:
+        """Add or replace; those whose time is over go."""
+
+    async def get(self, key: str, now: datetime) -> bytes | None:
+        """The one under this key, if its time is not over."""
+
+    async def all(self, now: datetime) -> list[tuple[str, bytes]]:
+        """All whose time is not over."""
+
+
 class ActiveUsers(Protocol):
     """Who uses mail. Writing does not move the revision: no decision rests on it."""
 

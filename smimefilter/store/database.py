@@ -24,6 +24,7 @@ from smimefilter.ports.stores import (
     Certificates,
     Crls,
     CrlSources,
+    OcspAnswers,
     Preferences,
     Secrets,
     States,
@@ -32,6 +33,7 @@ from smimefilter.ports.stores import (
 
 from .accounts import SqlAccounts
 from .activity import SqlActiveUsers
+from .answers import SqlOcspAnswers
 from .certs import SqlCertificates
 from .crls import SqlCrls
 from .ctl import SqlTrustList
@@ -59,6 +61,7 @@ class Database:
     trust_list: TrustList
     crls: Crls
     crl_sources: CrlSources
+    ocsp_answers: OcspAnswers
     preferences: Preferences
     accounts: Accounts
     active_users: ActiveUsers
@@ -99,6 +102,7 @@ class Database:
         self.trust_list = SqlTrustList(sessions)
         self.crls = SqlCrls(sessions)
         self.crl_sources = SqlCrlSources(sessions)
+        self.ocsp_answers = SqlOcspAnswers(sessions)
         self.preferences = SqlPreferences(sessions)
         self.accounts = SqlAccounts(sessions)
         self.active_users = SqlActiveUsers(sessions)

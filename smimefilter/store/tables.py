@@ -12,7 +12,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-SCHEMA: Final = "0002"  # the migration that makes exactly these tables; names sort by age
+SCHEMA: Final = "0003"  # the migration that makes exactly these tables; names sort by age
 
 metadata: Final = sa.MetaData()
 
@@ -97,6 +97,14 @@ crl_sources: Final = sa.Table(
     sa.Column("last_modified", sa.Text, nullable=False),
     sa.Column("sha256", sa.String(64), nullable=False),  # of the CRL it gave last
     sa.Column("leased_until", sa.BigInteger, nullable=False),  # somebody is fetching it
+)
+
+ocsp_answers: Final = sa.Table(
+    "ocsp_answers",
+    metadata,
+    sa.Column("key", sa.String(160), primary_key=True),
+    sa.Column("der", sa.LargeBinary, nullable=False),
+    sa.Column("until", sa.BigInteger, nullable=False),  # of no use from then on
 )
 
 active_users: Final = sa.Table(

@@ -1,15 +1,19 @@
 """Verdicts kept as long as they hold, and the one face of this room: `Trust`.
 
 A verdict is kept for a certificate, a purpose and rules, of one `Knowledge`; new knowledge
-comes with a new cache, so nothing has to be taken back. A hit costs about a microsecond.
+comes with a new cache, so nothing has to be taken back. Answers of OCSP come one by one: they
+share the cache, and a verdict that rests on one is made again when there is another. A hit
+costs about a microsecond.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
 from smimefilter.pki.certificate import Certificate
+from smimefilter.pki.ocsp import OcspAnswer
 
 from .engine import judge
 from .knowledge import Knowledge
@@ -65,7 +69,15 @@ class Trust:
     ) -> Verdict:
         """The verdict, from memory where it still holds. `at` is an aware time, UTC."""
         verdict = self._cache.get(certificate, purpose, at, rules)
-        if verdict is None:
+        if verdict is None or (verdict.asked and not self._is_current(verdict)):
             verdict = judge(certificate, purpose, at, rules, self.knowledge)
             self._cache.put(certificate, rules, verdict)
         return verdict
+
+    def with_answers(self, answers: Mapping[str, OcspAnswer]) -> Trust:
+        """The same with other answers of OCSP; verdicts that do not rest on them stay."""
+        return Trust(self.knowledge.with_answers(answers), self._cache)
+
+    def _is_current(self, verdict: Verdict) -> bool:
+        at_hand = self.knowledge.answers
+        return all(at_hand.get(key) is answer for key, answer in verdict.asked)

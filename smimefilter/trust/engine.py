@@ -19,17 +19,19 @@ from typing import Final
 
 from smimefilter.base.reasons import Because, Reason
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
+from smimefilter.pki.ocsp import OcspAnswer
 from smimefilter.pki.usage import for_encryption, for_signing
 
 from .ctl import TrustListEntry
 from .knowledge import Knowledge as Knowledge  # noqa: PLC0414 - spelt so to be a re-export
 from .link import Link
+from .ocsp import issuer_urls
 from .path import path_problems, time_problems
 from .revocation import RevocationCheck
 from .search import Found, Way, search
 from .span import Span
 from .strength import weak_key
-from .verdict import Purpose, Standing, TrustRules, Verdict
+from .verdict import IssuerNeed, Need, Purpose, Standing, TrustRules, Verdict
 
 _OUT_OF_TIME: Final = {
     Because.EXPIRED: Standing.EXPIRED,
@@ -52,8 +54,17 @@ def judge(
     except UnreadableCertificate as error:
         unreadable = Reason(Because.UNREADABLE, certificate.thumbprint, detail=str(error))
         outcome = _Outcome(Standing.UNTRUSTED, (unreadable,))
+        return Verdict(*_plain(outcome, purpose), span.start, span.end)
+    return Verdict(
+        *_plain(outcome, purpose), span.start, span.end, judgement.needs, judgement.asked
+    )
+
+
+def _plain(
+    outcome: _Outcome, purpose: Purpose
+) -> tuple[Standing, Purpose, tuple[Reason, ...], tuple[Certificate, ...]]:
     path = tuple(link.certificate for link in outcome.way)
-    return Verdict(outcome.standing, purpose, outcome.reasons, path, span.start, span.end)
+    return outcome.standing, purpose, outcome.reasons, path
 
 
 class _Reach(IntEnum):
@@ -93,6 +104,17 @@ class _Judgement:
         self._knowledge = knowledge
         self._span = span
         self._revocation = RevocationCheck(knowledge, rules, span)
+        self._missing_issuers: dict[Certificate, IssuerNeed] = {}
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """What may be had elsewhere and change the outcome."""
+        return (*self._missing_issuers.values(), *self._revocation.needs.values())
+
+    @property
+    def asked(self) -> tuple[tuple[str, OcspAnswer | None], ...]:
+        """The answers of OCSP that the outcome rests on, by key."""
+        return tuple(self._revocation.asked.items())
 
     def outcome(self) -> _Outcome:
         knowledge, leaf = self._knowledge, self._leaf
@@ -186,8 +208,16 @@ class _Judgement:
         if not found.complete:
             return _Outcome(Standing.UNTRUSTED, (self._reason(Because.PATH_LIMIT),))
         details = dict.fromkeys(self._missing(way) for way in reversed(found.dead_ends))
+        if self._rules.fetch_issuers:
+            for way in found.dead_ends:
+                self._need_issuer(way[-1])
         reasons = tuple(self._reason(Because.NO_PATH, detail) for detail in details)
         return _Outcome(Standing.UNTRUSTED, reasons or (self._reason(Because.NO_PATH),))
+
+    def _need_issuer(self, top: Link) -> None:
+        urls = issuer_urls(top.certificate)
+        if urls and not top.is_self_issued:
+            self._missing_issuers[top.certificate] = IssuerNeed(top.certificate, urls)
 
     def _missing(self, way: Way) -> str:
         top = way[-1].certificate

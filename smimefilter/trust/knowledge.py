@@ -10,14 +10,17 @@ Leaves searching paths to `search.py`, judging to `engine.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from datetime import datetime
 from functools import cached_property
 from itertools import chain
+from types import MappingProxyType
 from typing import Final
 
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
 from smimefilter.pki.crl import Crl
+from smimefilter.pki.ocsp import OcspAnswer
 from smimefilter.pki.tlv import BadDer
 
 from .ctl import TrustList
@@ -28,6 +31,7 @@ from .names import NameKey, name_key
 from .outline import may_be_ca, may_sign_crls, subject_of
 
 NO_TRUST_LIST: Final = TrustList()
+NO_ANSWERS: Final[Mapping[str, OcspAnswer]] = MappingProxyType({})
 _LIKELY: Final = 4  # certificates of one name whose keys are tried beforehand
 
 
@@ -42,14 +46,22 @@ class Knowledge:
         crls: Iterable[Crl] = (),
         trust_list: TrustList = NO_TRUST_LIST,
         revision: int = 0,
+        answers: Mapping[str, OcspAnswer] = NO_ANSWERS,
     ) -> None:
         """`authorities`: CA certificates that are not roots, and those of CRL signers; others
-        among them do no harm."""
+        among them do no harm. `answers`: of OCSP, by `ocsp_key`."""
         self.revision: Final = revision
         self.trust_list: Final = trust_list
         self._roots: Final = {root: Link(root) for root in roots}
         self._authorities: Final = tuple(authorities)
         self._crls: Final = tuple(crls)
+        self.answers = answers
+
+    def with_answers(self, answers: Mapping[str, OcspAnswer]) -> Knowledge:
+        """The same with other answers of OCSP; all that was made beforehand is shared."""
+        other = copy(self)
+        other.answers = answers
+        return other
 
     def prepare(self) -> None:
         """Do beforehand what would keep the first mails waiting: indexes, and the signatures

@@ -11,6 +11,9 @@ base, one with critical extensions nobody here processes, one out of date or of 
 signer never clears a certificate, but a listing on it still revokes. Nothing is assumed from
 there being no CRL: that is said, and `require_crl` decides.
 
+Where the rules say so, OCSP is asked about what no CRL revokes: an answer that counts
+(`ocsp.py`) clears for all reasons or revokes, any other says nothing.
+
 Leaves to others who may sign (`signers.py`), which CRLs cover what (`scopes.py`, `issued.py`)
 and what deltas change (`delta.py`). RFC 5280 §6.3; `docs/decisions/0007-revocation.md`.
 Raises `UnreadableCertificate` for what a path's certificates say about revocation.
@@ -23,6 +26,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from smimefilter.base.reasons import Because, Reason
+from smimefilter.pki.ocsp import OcspAnswer
 from smimefilter.pki.points import ALL_REASONS
 from smimefilter.pki.revoked import REMOVED, Revocation
 
@@ -31,12 +35,13 @@ from .issued import IssuedCrl
 from .knowledge import Knowledge, newness
 from .link import Link
 from .names import NameKey
+from .ocsp import Told, ocsp_key, ocsp_urls, told
 from .path import day, reason
 from .search import Way
 from .signers import Signer, Signers
 from .span import Span, later
 from .strength import weak_signature
-from .verdict import TrustRules
+from .verdict import OcspNeed, TrustRules
 
 _Told = tuple[Because, str]
 _Scope = tuple[NameKey, bytes]
@@ -76,6 +81,8 @@ class RevocationCheck:
         self._span: Final = span
         self._signers: Final = Signers(knowledge, rules, span, self._doubt)
         self._known: Final[dict[Way, _Status]] = {}
+        self.asked: Final[dict[str, OcspAnswer | None]] = {}  # answers of OCSP, by key
+        self.needs: Final[dict[str, OcspNeed]] = {}
 
     def check(self, way: Way) -> Checked:
         """Ask about every certificate of `way` but the root."""
@@ -108,11 +115,43 @@ class RevocationCheck:
         """Of the first certificate of `way`."""
         status = self._known.get(way)
         if status is None:
-            status = _Asked(
-                way, self._crls(way[0]), self._signers, self._rules, self._span
-            ).ask()
+            status = self._by_crls(way)
+            if self._rules.ocsp and not status.revoked:
+                self._ask_ocsp(way, status)
             self._known[way] = status
         return status
+
+    def _by_crls(self, way: Way) -> _Status:
+        return _Asked(way, self._crls(way[0]), self._signers, self._rules, self._span).ask()
+
+    def _ask_ocsp(self, way: Way, status: _Status) -> None:
+        """Add what OCSP tells; what it does not tell is needed."""
+        certificate, issuer = way[0].certificate, way[1].certificate
+        urls = ocsp_urls(certificate)
+        if not urls:
+            return
+        key = ocsp_key(certificate, issuer)
+        answer = self.asked[key] = self._knowledge.answers.get(key)
+        found = Told(words="not at hand")
+        if answer is not None:
+            found = told(
+                answer, way, self._knowledge, self._rules, self._span, self._is_revoked_by_crl
+            )
+        match found.status:
+            case "good":
+                status.reasons = ALL_REASONS
+                status.cleared.append((Because.OCSP_GOOD, found.words))
+            case "revoked":
+                status.revoked = (Because.REVOKED, found.words)
+            case _:
+                words = found.words or "the responder does not know it"
+                status.notes.append((Because.OCSP_INCONCLUSIVE, words))
+                if not found.status:
+                    self.needs[key] = OcspNeed(key, certificate, issuer, urls)
+
+    def _is_revoked_by_crl(self, way: Way) -> bool:
+        status = self._by_crls(way)
+        return bool(status.revoked) or status.cut_short
 
     def _crls(self, link: Link) -> Sequence[IssuedCrl]:
         """The CRLs that may speak for a certificate, the newest first."""

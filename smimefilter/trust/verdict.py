@@ -13,6 +13,7 @@ from typing import Final
 
 from smimefilter.base.reasons import Reason
 from smimefilter.pki.certificate import Certificate
+from smimefilter.pki.ocsp import OcspAnswer
 
 ANY_POLICY: Final = "any_policy"
 
@@ -60,7 +61,30 @@ class TrustRules:
     allow_md5: bool = False
     allow_sha1: bool = False
     minimum_rsa_bits: int = 2048  # of DSA keys too
+    ocsp: bool = False  # answers of OCSP are asked for, and count
+    fetch_issuers: bool = False  # issuers that are not at hand may be fetched
     policies: PolicyRules = NO_POLICY_RULES
+
+
+@dataclass(frozen=True, slots=True)
+class OcspNeed:
+    """An answer of OCSP about a certificate is not at hand, or not a fresh one."""
+
+    key: str  # what it is to be kept under
+    certificate: Certificate
+    issuer: Certificate
+    urls: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerNeed:
+    """The issuer of a certificate is not at hand."""
+
+    certificate: Certificate
+    urls: tuple[str, ...]
+
+
+Need = OcspNeed | IssuerNeed
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +97,8 @@ class Verdict:
     path: tuple[Certificate, ...]
     holds_from: datetime  # nothing that this verdict rests on changes by time alone within
     holds_until: datetime  # [holds_from, holds_until)
+    needs: tuple[Need, ...] = ()  # what may be had elsewhere and change it
+    asked: tuple[tuple[str, OcspAnswer | None], ...] = ()  # OCSP answers it rests on, by key
 
     @property
     def usable(self) -> bool:

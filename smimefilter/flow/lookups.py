@@ -1,0 +1,202 @@
+"""Getting what verdicts miss: answers of OCSP, and certificates of issuers.
+
+Trust says what it needs (`Verdict.needs`); here it is fetched, and goes into the state that
+mails are decided from. Of many mails that need the same, one fetches and the others wait. What
+could not be had is not asked for again at once, so that a responder that is down delays one
+mail and not every one. Who asked goes on after a while with what is known then; the fetching
+goes on by itself.
+
+Nothing fetched is trusted for having been fetched: an answer counts as far as `trust/ocsp.py`
+believes it, an issuer as far as a root is above it. Raises nothing but cancellation.
+RFC 6960 Appendix A (HTTP), RFC 5280 §4.2.2.1 (caIssuers).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Final
+
+from smimefilter.base.errors import AdminError
+from smimefilter.pki.certificate import Certificate, UnreadableCertificate
+from smimefilter.pki.keyfile import UnreadableKeyFile, read
+from smimefilter.pki.ocsp import OcspAnswer, Single, UnreadableOcsp, question
+from smimefilter.ports.journal import Journal
+from smimefilter.ports.net import FetchFailed, Net, Request
+from smimefilter.ports.stores import Certificates, OcspAnswers, Shelf
+from smimefilter.trust.link import Link
+from smimefilter.trust.ocsp import LONGEST
+from smimefilter.trust.outline import public_key_of
+from smimefilter.trust.verdict import IssuerNeed, Need, OcspNeed
+
+from .snapshots import Snapshots
+
+MOST: Final = 1 << 16  # octets of an answer, or of certificates
+AT_ONCE: Final = 8
+SOONEST: Final = timedelta(minutes=1)  # between two tries
+LATEST: Final = timedelta(hours=1)
+_NONCE: Final = 32  # octets, RFC 9654 §2.1
+_REMEMBERED: Final = 10_000  # needs that were tried
+
+_Key = str | Certificate
+
+
+class Lookups:
+    """Meets needs."""
+
+    def __init__(
+        self,
+        *,
+        net: Net,
+        snapshots: Snapshots,
+        answers: OcspAnswers,
+        certificates: Certificates,
+        journal: Journal,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._net = net
+        self._snapshots = snapshots
+        self._answers = answers
+        self._certificates = certificates
+        self._journal = journal
+        self._clock = clock
+        self._places = asyncio.Semaphore(AT_ONCE)
+        self._under_way: dict[_Key, asyncio.Task[bool]] = {}
+        self._tried: dict[_Key, tuple[datetime, int]] = {}  # not again before; times in a row
+
+    async def meet(self, needs: Iterable[Need], within: float) -> bool:
+        """Fetch what can be had in so many seconds; whether anything is there now that was not
+        before."""
+        tasks = {task for need in needs if (task := self._task(need))}
+        if not tasks:
+            return False
+        done, _ = await asyncio.wait(tasks, timeout=within)
+        return any(task.result() for task in done)
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        tasks = list(self._under_way.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _task(self, need: Need) -> asyncio.Task[bool] | None:
+        """What fetches this, if it is not too soon for that."""
+        key = _key(need)
+        task = self._under_way.get(key)
+        if task is None:
+            before, _ = self._tried.get(key, (None, 0))
+            if before is not None and self._clock() < before:
+                return None
+            task = self._under_way[key] = asyncio.create_task(self._fetch(key, need))
+            task.add_done_callback(lambda _: self._under_way.pop(key, None))
+        return task
+
+    async def _fetch(self, key: _Key, need: Need) -> bool:
+        """Whether it could be had; an answer that is not believed is not asked for again and
+        again either."""
+        _, times = self._tried.pop(key, (None, 0))
+        found = False
+        try:
+            async with self._places:
+                match need:
+                    case OcspNeed():
+                        found = await self._fetch_answer(need)
+                    case IssuerNeed():
+                        found = await self._fetch_issuer(need)
+        except Exception as error:  # noqa: BLE001 - the mail goes on with what is known
+            self._journal.trouble("look-up failed: defect", error)
+        wait = min(SOONEST * 2.0 ** min(times, 20), LATEST)
+        if len(self._tried) >= _REMEMBERED:
+            self._tried.clear()
+        self._tried[key] = (self._clock() + wait, 0 if found else times + 1)
+        return found
+
+    # OCSP
+
+    async def _fetch_answer(self, need: OcspNeed) -> bool:
+        known = self._snapshots.current.snapshot.trust.knowledge.answers.get(need.key)
+        stored = await self._answers.get(need.key, self._clock())
+        if stored is not None and (known is None or stored != known.der):
+            self._snapshots.learn(need.key, OcspAnswer.read(stored))  # another node's
+            return True
+        for url in need.urls:
+            try:
+                answer, until = await self._ask(url, need)
+            except (FetchFailed, UnreadableOcsp, UnreadableCertificate) as trouble:
+                self._failed("OCSP answer not fetched", url, trouble, need.certificate)
+                continue
+            self._snapshots.learn(need.key, answer)
+            await self._answers.put(need.key, answer.der, until, self._clock())
+            return True
+        return False
+
+    async def _ask(self, url: str, need: OcspNeed) -> tuple[OcspAnswer, datetime]:
+        nonce = secrets.token_bytes(_NONCE)
+        fetched = await self._net.fetch(
+            Request(
+                url,
+                MOST,
+                "application/ocsp-response",
+                body=question(need.certificate, need.issuer, nonce),
+                content_type="application/ocsp-request",
+            )
+        )
+        answer = OcspAnswer.read(fetched.content or b"")
+        if answer.nonce is not None and answer.nonce != nonce:
+            raise UnreadableOcsp("an answer to somebody else's question (its nonce differs)")
+        return answer, _until(_single(answer, need))
+
+    # issuers
+
+    async def _fetch_issuer(self, need: IssuerNeed) -> bool:
+        child = Link(need.certificate)
+        for url in need.urls:
+            try:
+                fetched = await self._net.fetch(
+                    Request(url, MOST, "application/pkix-cert, application/pkcs7-mime")
+                )
+                found = read(fetched.content or b"", keys=False).certificates
+            except (FetchFailed, UnreadableKeyFile) as trouble:
+                self._failed("issuer not fetched", url, trouble, need.certificate)
+                continue
+            issuers = [one for one in found if _issued(one, child)]
+            if not issuers:
+                why = FetchFailed("what is there did not issue the certificate")
+                self._failed("issuer not fetched", url, why, need.certificate)
+                continue
+            await self._certificates.add(issuers, Shelf.CERTIFICATES, f"AIA {url}"[:200])
+            await self._snapshots.look()
+            self._journal.note("issuer fetched", url=url, subject=issuers[0].subject)
+            return True
+        return False
+
+    def _failed(self, what: str, url: str, why: Exception, about: Certificate) -> None:
+        trouble = AdminError(str(why), where=url)
+        self._journal.trouble(what, trouble, subject=about.subject)
+
+
+def _key(need: Need) -> _Key:
+    return need.key if isinstance(need, OcspNeed) else need.certificate
+
+
+def _single(answer: OcspAnswer, need: OcspNeed) -> Single:
+    key = public_key_of(need.issuer.der)
+    for single in answer.singles:
+        if single.is_for(need.certificate, key):
+            return single
+    raise UnreadableOcsp("an answer about other certificates")
+
+
+def _until(single: Single) -> datetime:
+    return single.next_update or single.this_update + LONGEST
+
+
+def _issued(issuer: Certificate, child: Link) -> bool:
+    try:
+        link = Link(issuer)
+        return issuer.is_ca and link.name == child.issuer_name and child.signed_by(link)
+    except UnreadableCertificate:
+        return False

@@ -1,0 +1,170 @@
+"""What an OCSP answer is worth for a certificate of a path.
+
+An answer counts when it is about this very certificate of this very issuer, fresh, and signed
+by the issuer's key or by a delegate: whoever the issuer itself gave a certificate for signing
+answers. A delegate's certificate is valid in time, strong and, unless the issuer waives that,
+not revoked by a CRL at hand. An answer that does not count says nothing at all.
+
+Leaves reading to `pki/ocsp.py`, what a status means for a path to `revocation.py`, fetching to
+`flow/lookups.py`. RFC 6960 §3.2 and §4.2.2.2; `docs/decisions/0010-ocsp.md`.
+Raises `UnreadableCertificate` for what the path's own certificates say.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from smimefilter.pki.certificate import Certificate, UnreadableCertificate
+from smimefilter.pki.ocsp import OcspAnswer, Single
+from smimefilter.pki.tlv import BadDer
+from smimefilter.pki.usage import unprocessed_extensions
+
+from .knowledge import Knowledge
+from .link import Link
+from .outline import extension_of, public_key_of
+from .path import day, time_problems
+from .search import Way
+from .signature import scheme_of, verifies
+from .span import Span, later
+from .strength import weak_key, weak_signature
+from .verdict import TrustRules
+
+SKEW: Final = timedelta(minutes=5)  # clocks differ
+LONGEST: Final = timedelta(hours=12)  # an answer holds that does not say how long
+_NO_CHECK: Final = bytes.fromhex("2b0601050507300105")  # 1.3.6.1.5.5.7.48.1.5
+_SIGNING: Final = ExtendedKeyUsageOID.OCSP_SIGNING.dotted_string
+_SCHEMES: Final = ("http://", "https://")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is known by OCSP: a status with its words, or why there is none."""
+
+    status: str = ""  # good, revoked or unknown; empty: nothing that counts
+    words: str = ""
+
+
+def ocsp_urls(certificate: Certificate) -> tuple[str, ...]:
+    """Where a certificate says that answers about it are. Raises `UnreadableCertificate`."""
+    found = certificate.authority_information
+    return tuple(
+        url for kind, url in found if kind == "ocsp" and url.lower().startswith(_SCHEMES)
+    )
+
+
+def issuer_urls(certificate: Certificate) -> tuple[str, ...]:
+    """Where a certificate says that its issuer's is. Raises `UnreadableCertificate`."""
+    found = certificate.authority_information
+    return tuple(
+        url for kind, url in found if kind == "caIssuers" and url.lower().startswith(_SCHEMES)
+    )
+
+
+def ocsp_key(certificate: Certificate, issuer: Certificate) -> str:
+    """What answers about a certificate are kept under. The issuer's key is part of it: the
+    answer depends on whose certificate it is taken to be. Raises `UnreadableCertificate`."""
+    key = hashlib.sha256(public_key_of(issuer.der)).hexdigest()
+    return f"{certificate.sha256}-{key}"
+
+
+def told(
+    answer: OcspAnswer,
+    way: Way,
+    knowledge: Knowledge,
+    rules: TrustRules,
+    span: Span,
+    is_revoked: Callable[[Way], bool],
+) -> Told:
+    """What `answer` tells about the first certificate of `way`. `is_revoked`: whether CRLs at
+    hand revoke the first certificate of a way."""
+    link, issuer = way[0], way[1]
+    key = public_key_of(issuer.certificate.der)
+    single = next((one for one in answer.singles if one.is_for(link.certificate, key)), None)
+    if single is None:
+        return Told(words="the answer is about other certificates")
+    if stale := _stale(single, span):
+        return Told(words=stale)
+    if flaw := _unsigned(answer, way, knowledge, rules, span, is_revoked):
+        return Told(words=flaw)
+    return Told(single.status, _words(single))
+
+
+def _stale(single: Single, span: Span) -> str:
+    if not span.reaches(single.this_update - SKEW):
+        return f"not given yet at that time: {day(single.this_update)}"
+    until = single.next_update or later(single.this_update, LONGEST)
+    return f"held until {day(until)}" if span.is_past(until) else ""
+
+
+def _words(single: Single) -> str:
+    of = f"OCSP answer of {day(single.this_update)}"
+    if single.status != "revoked" or single.revoked_at is None:
+        return of
+    because = f", {single.reason}" if single.reason else ""
+    return f"{day(single.revoked_at)}{because}; {of}"
+
+
+def _unsigned(
+    answer: OcspAnswer,
+    way: Way,
+    knowledge: Knowledge,
+    rules: TrustRules,
+    span: Span,
+    is_revoked: Callable[[Way], bool],
+) -> str:
+    """Why the signature of an answer does not count; empty when it does."""
+    scheme = scheme_of(answer.signature_algorithm)
+    if weak := weak_signature(scheme, rules):
+        return f"its answer is {weak}"
+    assert scheme is not None
+    flaw = "its answer is signed by nobody entitled to"
+    for signer in (way[1], *map(Link, answer.certificates)):
+        key = signer.certificate.public_key
+        if not verifies(key, scheme, answer.signature, answer.signed):
+            continue
+        if signer is way[1] or signer.key == way[1].key:
+            return ""
+        try:
+            problems = list(_delegate_problems(signer, way, knowledge, rules, span, is_revoked))
+        except (UnreadableCertificate, BadDer) as error:
+            problems = [f"has a certificate that cannot be read: {error}"]
+        if not problems:
+            return ""
+        flaw = f"whoever signed its answer {problems[0]}"
+    return flaw
+
+
+def _delegate_problems(
+    signer: Link,
+    way: Way,
+    knowledge: Knowledge,
+    rules: TrustRules,
+    span: Span,
+    is_revoked: Callable[[Way], bool],
+) -> Iterator[str]:
+    """Why somebody may not answer for the issuer."""
+    certificate, issuer = signer.certificate, way[1]
+    if signer.issuer_name != issuer.name or not signer.signed_by(issuer):
+        yield "has its certificate from another issuer"
+        return
+    if _SIGNING not in (certificate.extended_key_usage or ()):
+        yield "may not sign answers"
+    usage = certificate.key_usage
+    if usage is not None and "digitalSignature" not in usage:
+        yield "may not sign"
+    for because, detail in time_problems(signer, span):
+        yield f"has a certificate that is {because.value} {detail}"
+    if weak_key(certificate, rules) or weak_signature(signer.scheme, rules):
+        yield "has a weak key, or is weakly signed"
+    if any(True for _ in unprocessed_extensions(certificate)):
+        yield "has a critical extension that is not understood"
+    if knowledge.is_struck(signer):
+        yield "is black-listed"
+    elif extension_of(certificate.der, _NO_CHECK) is None and is_revoked((signer, *way[1:])):
+        yield "is revoked"
