@@ -10,7 +10,7 @@ Raises `ValueError` for a profile that makes no sense.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, cast, get_args
@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.types import (
     PrivateKeyTypes,
 )
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from smimefilter.base.address import address_key, domain_of
 
@@ -82,6 +82,8 @@ class Profile:
     key_usage: frozenset[str] | None = None
     extended_key_usage: frozenset[str] | None = None  # dotted OIDs
     crl_urls: tuple[str, ...] = ()
+    ocsp_urls: tuple[str, ...] = ()
+    issuer_urls: tuple[str, ...] = ()  # caIssuers
     permitted_addresses: tuple[str, ...] = ()  # name constraints on rfc822Name
     excluded_addresses: tuple[str, ...] = ()
     unknown_critical: bool = False  # adds a critical extension nobody knows (for tests)
@@ -190,13 +192,29 @@ def _extensions(
             ),
             True,
         )
-    if profile.crl_urls:
-        yield x509.CRLDistributionPoints([_point(url) for url in profile.crl_urls]), False
+    yield from _elsewhere(profile)
     if profile.unknown_critical:
         yield x509.UnrecognizedExtension(_UNKNOWN_EXTENSION, b"\x05\x00"), True
 
 
 _UNKNOWN_EXTENSION: Final = x509.ObjectIdentifier("1.3.6.1.4.1.99999.1")
+
+
+def _elsewhere(profile: Profile) -> Iterator[tuple[x509.ExtensionType, bool]]:
+    """Where more about the certificate is to be had."""
+    if profile.crl_urls:
+        yield x509.CRLDistributionPoints([_point(url) for url in profile.crl_urls]), False
+    if access := [*_access(profile)]:
+        yield x509.AuthorityInformationAccess(access), False
+
+
+def _access(profile: Profile) -> Iterator[x509.AccessDescription]:
+    for method, urls in (
+        (AuthorityInformationAccessOID.OCSP, profile.ocsp_urls),
+        (AuthorityInformationAccessOID.CA_ISSUERS, profile.issuer_urls),
+    ):
+        for url in urls:
+            yield x509.AccessDescription(method, x509.UniformResourceIdentifier(url))
 
 
 def _usage_by_key(public: CertificatePublicKeyTypes) -> frozenset[str]:

@@ -18,6 +18,7 @@ from itertools import islice
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
@@ -33,6 +34,12 @@ _STATUSES: Final = {
     ocsp.OCSPCertStatus.REVOKED: "revoked",
     ocsp.OCSPCertStatus.UNKNOWN: "unknown",
 }
+
+
+_TROUBLE: Final = (
+    ValueError, TypeError, OverflowError,
+    UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType,
+)  # fmt: skip
 
 
 class UnreadableOcsp(ValueError):
@@ -100,7 +107,7 @@ class OcspAnswer:
             )
         except UnreadableOcsp:
             raise
-        except (ValueError, TypeError, x509.UnsupportedGeneralNameType) as error:
+        except _TROUBLE as error:
             raise UnreadableOcsp(f"not an OCSP answer: {error}") from None
 
 

@@ -1,0 +1,352 @@
+"""What verdicts miss is fetched: once for all who wait, and not again and again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+import pytest
+
+from smimefilter.base.envelope import Client, Delivered, Recipient, Refused, Transaction
+from smimefilter.flow.carry import Carrier
+from smimefilter.flow.filter import Filter
+from smimefilter.flow.lookups import LATEST, SOONEST, Lookups
+from smimefilter.flow.origin import Origins
+from smimefilter.flow.snapshots import State
+from smimefilter.pki.certificate import Certificate
+from smimefilter.pki.export import certificates_pem, certificates_pkcs7
+from smimefilter.pki.ocsp import OcspAnswer
+from smimefilter.plan.snapshot import CertificateIndex, Snapshot
+from smimefilter.policy.preferences import preference
+from smimefilter.policy.tree import Setting, Tree
+from smimefilter.ports.net import FetchFailed, Request
+from smimefilter.ports.stores import Shelf
+from smimefilter.trust.cache import Trust
+from smimefilter.trust.knowledge import Knowledge
+from smimefilter.trust.ocsp import ocsp_key
+from smimefilter.trust.verdict import IssuerNeed, Need, OcspNeed
+from tests.support.ocsp import HOUR, ocsp_answer, refusal
+from tests.support.pki import NOW, Issued, root
+from tests.support.plans import mail_to
+from tests.unit.flow.test_crls import NetStub
+from tests.unit.flow.test_filter import JournalStub, RelayStub, Ring
+
+URL, MIRROR = "http://ocsp.test/", "http://mirror.test/"
+ROOT = root("Root of look-ups", key="p256")
+SUB = ROOT.issue("Sub of look-ups", ca=True, key="p256", issuer_urls=("http://aia.test/root",))
+LOW = SUB.issue("Low of look-ups", ca=True, key="p256", issuer_urls=("http://aia.test/sub",))
+BOB = SUB.issue("Bob", mail="bob@out.test", key="p256", ocsp_urls=(URL, MIRROR))
+ERIN = LOW.issue("Erin", mail="erin@out.test", key="p256", issuer_urls=("http://aia.test/low",))
+KEY = ocsp_key(BOB.certificate, SUB.certificate)
+NEED = OcspNeed(KEY, BOB.certificate, SUB.certificate, (URL, MIRROR))
+
+
+class AnswerShelf:
+    """`ports.OcspAnswers` in memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, tuple[bytes, datetime]] = {}
+
+    async def put(self, key: str, der: bytes, until: datetime, now: datetime) -> None:
+        self.kept[key] = der, until
+
+    async def get(self, key: str, now: datetime) -> bytes | None:
+        found = self.kept.get(key)
+        return found[0] if found and found[1] > now else None
+
+
+class CertificateShelf:
+    """What `ports.Certificates` is here."""
+
+    def __init__(self, known: list[Certificate]) -> None:
+        self.known = known
+        self.origins: list[str] = []
+
+    async def add(self, found: list[Certificate], shelf: Shelf, origin: str) -> list[bool]:
+        assert shelf is Shelf.CERTIFICATES
+        self.known += found
+        self.origins.append(origin)
+        return [True] * len(found)
+
+
+class SnapshotsStub:
+    """A state made of what the shelves hold."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self.answers: dict[str, OcspAnswer] = {}
+        self.current: State
+
+    async def look(self) -> None:
+        scene = self._scene
+        knowledge = Knowledge(
+            roots=[ROOT.certificate], authorities=scene.known, answers=self.answers
+        )
+        people = [BOB.certificate, ERIN.certificate]
+        index = CertificateIndex((one, one.thumbprint, one.addresses) for one in people)
+        snapshot = Snapshot(1, Tree(scene.settings), index, Trust(knowledge))
+        self.current = State(snapshot, Carrier(Ring(cast(Any, scene))))
+
+    def learn(self, key: str, answer: OcspAnswer) -> None:
+        self.answers = {**self.answers, key: answer}
+        self.current = self.current.with_answers(self.answers)
+
+
+class Scene:
+    people: dict[str, Issued] = {}  # noqa: RUF012 - nobody signs here
+
+    def __init__(self, *authorities: Issued, **preferences: Any) -> None:
+        self.known = [one.certificate for one in authorities]
+        self.settings = {
+            "global": {
+                name: Setting(preference(name).parse_setting(value), "test")
+                for name, value in {
+                    "encrypt": "mandatory",
+                    **{key.replace("_", "-"): value for key, value in preferences.items()},
+                }.items()
+            }
+        }
+        self.net, self.answers = NetStub(), AnswerShelf()
+        self.certificates = CertificateShelf(self.known)
+        self.journal = JournalStub()
+        self.snapshots = SnapshotsStub(self)
+        self.now = NOW
+        self.sut = Lookups(
+            net=self.net,
+            snapshots=cast(Any, self.snapshots),
+            answers=cast(Any, self.answers),
+            certificates=cast(Any, self.certificates),
+            journal=self.journal,
+            clock=lambda: self.now,
+        )
+
+    async def meet(self, *needs: Need, within: float = 5) -> bool:
+        await self.snapshots.look()
+        return await self.sut.meet(needs, within)
+
+    async def reply_to(self, address: str, *, wait: float = 5) -> Any:
+        """The fate of a mail to somebody."""
+        await self.snapshots.look()
+        sut = Filter(
+            snapshots=cast(Any, self.snapshots),
+            relay=RelayStub(),
+            journal=self.journal,
+            clock=lambda: self.now,
+            hostname="gw.test",
+            threads_from=1 << 20,
+            origins=Origins([]),
+            lookups=self.sut,
+            lookup_wait=wait,
+        )
+        content = mail_to("alice@in.test", [address])
+        recipients = (Recipient(address),)
+        client = Client("192.0.2.7")
+        (fate,) = await sut.accept(
+            Transaction("id", "alice@in.test", recipients, content, client=client)
+        )
+        return fate
+
+
+def answering(status: str = "good", **special: Any) -> Callable[[Request], Any]:
+    """A responder that repeats the nonce."""
+
+    async def answer(request: Request) -> bytes:
+        from cryptography import x509
+        from cryptography.x509 import ocsp
+
+        assert request.body is not None
+        asked = ocsp.load_der_ocsp_request(request.body)
+        nonce = asked.extensions.get_extension_for_class(x509.OCSPNonce).value.nonce
+        return ocsp_answer(BOB, SUB, status, nonce=special.get("nonce", nonce))
+
+    return answer
+
+
+# OCSP
+
+
+async def test_an_answer_is_fetched_learned_and_stored() -> None:
+    scene = Scene(SUB)
+    scene.net.answers[URL] = answering()
+    assert await scene.meet(NEED)
+    (request,) = scene.net.requests
+    assert (request.content_type, request.most) == ("application/ocsp-request", 1 << 16)
+    assert scene.snapshots.answers[KEY].singles[0].status == "good"
+    der, until = scene.answers.kept[KEY]
+    assert (OcspAnswer.read(der).der, until) == (der, NOW + HOUR)
+
+
+async def test_another_responder_does_where_the_first_fails() -> None:
+    scene = Scene(SUB)
+    scene.net.answers = {URL: refusal(), MIRROR: answering()}
+    assert await scene.meet(NEED)
+    assert [request.url for request in scene.net.requests] == [URL, MIRROR]
+    ((what, error),) = scene.journal.troubles
+    assert what == "OCSP answer not fetched"
+    assert "the responder says: try later" in str(error)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        FetchFailed("no answer in 30 s"),
+        b"<html>",
+        answering(nonce=b"x" * 32),  # somebody else's, replayed
+        ocsp_answer(SUB, ROOT),
+        RuntimeError("a defect"),
+    ],
+)
+async def test_what_is_no_answer_is_not_learned(answer: Any) -> None:
+    scene = Scene(SUB)
+    scene.net.answers = {URL: answer, MIRROR: answer}
+    assert not await scene.meet(NEED)
+    assert (scene.snapshots.answers, scene.answers.kept) == ({}, {})
+    assert scene.journal.troubles
+
+
+async def test_an_answer_without_a_nonce_is_taken() -> None:
+    scene = Scene(SUB)
+    scene.net.answers[URL] = ocsp_answer(BOB, SUB)
+    assert await scene.meet(NEED)
+
+
+async def test_who_needs_the_same_waits_for_the_same() -> None:
+    scene, gate = Scene(SUB), asyncio.Event()
+
+    async def slow(request: Request) -> Any:
+        await gate.wait()
+        return await answering()(request)
+
+    scene.net.answers[URL] = slow
+    await scene.snapshots.look()
+    waiting = [asyncio.create_task(scene.sut.meet([NEED], 5)) for _ in range(5)]
+    await asyncio.sleep(0.01)
+    gate.set()
+    assert await asyncio.gather(*waiting) == [True] * 5
+    assert len(scene.net.requests) == 1
+
+
+async def test_nobody_waits_longer_than_said_and_the_fetching_goes_on() -> None:
+    scene, gate = Scene(SUB), asyncio.Event()
+
+    async def slow(request: Request) -> Any:
+        await gate.wait()
+        return await answering()(request)
+
+    scene.net.answers[URL] = slow
+    assert not await scene.meet(NEED, within=0.01)
+    gate.set()
+    await asyncio.sleep(0.05)
+    assert KEY in scene.snapshots.answers
+
+
+async def test_what_fails_is_left_alone_for_longer_and_longer() -> None:
+    scene, waits = Scene(SUB), []
+    for _ in range(9):
+        before = len(scene.net.requests)
+        start = scene.now
+        while len(scene.net.requests) == before:
+            await scene.meet(NEED)
+            scene.now += SOONEST / 2
+        waits.append((scene.now - start) // SOONEST)
+    assert waits[0] == 0
+    assert waits[1:5] == [1, 2, 4, 8]
+    assert max(waits) <= LATEST / SOONEST + 1
+
+
+async def test_an_answer_of_another_node_is_taken_from_the_store() -> None:
+    scene = Scene(SUB)
+    await scene.answers.put(KEY, ocsp_answer(BOB, SUB), NOW + HOUR, NOW)
+    assert await scene.meet(NEED)
+    assert scene.net.requests == []
+    assert KEY in scene.snapshots.answers
+
+
+async def test_a_mail_waits_for_the_answer_and_is_decided_by_it() -> None:
+    for status, kind in (("good", Delivered), ("revoked", Refused)):
+        scene = Scene(SUB, ocsp=True, require_crl=True)
+        scene.known.append(SUB.certificate)
+        scene.net.answers[URL] = answering(status)
+        # the CA itself names no responder: its CRL is there
+        scene.settings["global"]["require-crl"] = Setting(value=False, source="test")
+        fate = await scene.reply_to("bob@out.test")
+        assert isinstance(fate, kind), fate
+        if isinstance(fate, Refused):
+            assert "found: revoked" in fate.text
+
+
+async def test_a_responder_that_hangs_holds_a_mail_only_so_long() -> None:
+    scene = Scene(SUB, ocsp=True)
+
+    async def hangs(_: Request) -> Any:
+        await asyncio.sleep(60)
+
+    scene.net.answers[URL] = hangs
+    assert isinstance(await scene.reply_to("bob@out.test", wait=0.05), Delivered)
+    await scene.sut.close()
+
+
+# issuers
+
+
+def served(scene: Scene) -> None:
+    scene.net.answers |= {
+        "http://aia.test/low": LOW.certificate.der,
+        "http://aia.test/sub": certificates_pkcs7([STRANGER.certificate, SUB.certificate]),
+        "http://aia.test/root": certificates_pem([ROOT.certificate]),
+    }
+
+
+STRANGER = root("Stranger of look-ups", key="p256")
+
+
+async def test_issuers_are_fetched_up_to_a_known_root() -> None:
+    scene = Scene(fetch_issuers=True)
+    served(scene)
+    assert isinstance(await scene.reply_to("erin@out.test"), Delivered)
+    assert scene.known == [LOW.certificate, SUB.certificate]  # and not the stranger's
+    assert scene.certificates.origins == ["AIA http://aia.test/low", "AIA http://aia.test/sub"]
+
+
+async def test_nothing_is_fetched_unless_policy_says_so() -> None:
+    scene = Scene()
+    served(scene)
+    assert isinstance(await scene.reply_to("erin@out.test"), Refused)
+    assert scene.net.requests == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"<html>",
+        STRANGER.certificate.der,
+        BOB.certificate.der,
+        root("Low of look-ups", key="p384").certificate.der,  # the name, not the key
+    ],
+)
+async def test_what_did_not_issue_it_is_not_stored(content: bytes) -> None:
+    scene = Scene()
+    scene.net.answers["http://aia.test/low"] = content
+    assert not await scene.meet(IssuerNeed(ERIN.certificate, ("http://aia.test/low",)))
+    assert scene.known == []
+    assert scene.journal.troubles[0][0] == "issuer not fetched"
+
+
+async def test_a_fetched_root_is_no_trusted_one() -> None:
+    scene = Scene(fetch_issuers=True)
+    served(scene)
+    frank = STRANGER.issue(
+        "Frank", mail="erin@out.test", key="p256", issuer_urls=("http://aia.test/s",)
+    )
+    scene.net.answers["http://aia.test/s"] = STRANGER.certificate.der
+    assert await scene.meet(IssuerNeed(frank.certificate, ("http://aia.test/s",)))
+    await scene.snapshots.look()
+    trust = scene.snapshots.current.snapshot.trust
+    assert not trust.knowledge.is_root(trust.knowledge.link(STRANGER.certificate))
+
+
+def test_times_make_sense() -> None:
+    assert timedelta(0) < SOONEST < LATEST
