@@ -5,7 +5,11 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHONS := python3.13 python3.12 python3.11 python3
-SYSTEM_PACKAGES := postfix gnupg gpg-agent gpgsm libnss3-tools openssl swaks libnet-ssleay-perl systemd
+SYSTEM_PACKAGES := postfix gnupg gpg-agent gpgsm libnss3-tools openssl swaks \
+	libnet-ssleay-perl systemd slapd ldap-utils
+BUILD_PACKAGES := gcc libc6-dev libldap-dev libsasl2-dev
+LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	--no-header --no-emit-index-url
 RUN_AS_CI := $(filter-out 0 no false,$(CI))
 
 ifndef PYTHON
@@ -15,7 +19,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup fmt lint types test bench demo lock clean system-packages
+.PHONY: help setup fmt lint types test bench demo lock clean system-packages ldap-client
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -34,7 +38,7 @@ lint: setup  ## style, and the floors of the package
 types: setup  ## mypy, strict
 	$(BIN)/mypy
 
-test: setup system-packages  ## all tests; installs the Debian packages they need if it may
+test: setup system-packages ldap-client  ## all tests; installs the Debian packages they need if it may
 	SMIMEFILTER_MISSING_OK=$(if $(RUN_AS_CI),0,1) $(BIN)/pytest $(ARGS)
 
 bench: setup  ## speed and memory beside their limits; writes build/bench.json
@@ -43,9 +47,9 @@ bench: setup  ## speed and memory beside their limits; writes build/bench.json
 demo: setup  ## five mails through a running filter, each decision explained and checked
 	$(BIN)/smimefilter demo
 
-lock: setup  ## write requirements.lock from pyproject.toml; ARGS=--upgrade for newer versions
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
-		--no-header --no-emit-index-url --group dev $(ARGS) pyproject.toml -o requirements.lock
+lock: setup  ## write the lock files from pyproject.toml; ARGS=--upgrade for newer versions
+	$(LOCK) $(ARGS) --group dev pyproject.toml -o requirements.lock
+	$(LOCK) $(ARGS) --group ldap -o requirements-ldap.lock
 
 clean:  ## remove what the other commands made, but for .venv
 	rm -rf build dist demo-results .mypy_cache .ruff_cache .pytest_cache .hypothesis \
@@ -55,6 +59,10 @@ clean:  ## remove what the other commands made, but for .venv
 system-packages:
 	@tests/install-system-packages $(SYSTEM_PACKAGES) || { test -z "$(RUN_AS_CI)" && \
 		echo "Tests that need what is missing are skipped, each with its reason below."; }
+
+ldap-client:
+	@$(MAKE) --no-print-directory $(VENV)/.ldap || { test -z "$(RUN_AS_CI)" && \
+		echo "The LDAP client could not be built: its tests are skipped."; }
 
 $(BIN)/pip:
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
@@ -71,4 +79,13 @@ $(VENV)/.locked: requirements.lock | $(BIN)/pip
 $(VENV)/.installed: pyproject.toml $(VENV)/.locked
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
 		--no-build-isolation --editable .
+	@touch $@
+
+# bonsai comes as source. A Python that brings its own headers needs no package for them.
+$(VENV)/.ldap: requirements-ldap.lock | $(VENV)/.locked
+	@tests/install-system-packages $(BUILD_PACKAGES) $$($(BIN)/python -c 'import os, sys, \
+		sysconfig; os.path.exists(sysconfig.get_path("include") + "/Python.h") or \
+		print("python%d.%d-dev" % sys.version_info[:2])') || :
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		--no-build-isolation -r $<
 	@touch $@

@@ -10,11 +10,13 @@ Raises `AdminError`.
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, SecretStr, field_validator
 
 
 def _dashed(name: str) -> str:
@@ -47,6 +49,16 @@ class Tls(StrEnum):
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
+
+
+def _network(text: object) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(text if isinstance(text, str) else "")
+    except ValueError:
+        raise ValueError("should be a network such as 10.1.0.0/16 or fd00:1::/64") from None
+
+
+Network = Annotated[IPv4Network | IPv6Network, PlainValidator(_network)]
 
 
 class ServerTls(Settings):
@@ -86,6 +98,48 @@ class NextHop(Settings):
     idle: Seconds = 60  # an idle connection is closed after
 
 
+class Metrics(Settings):
+    """Where Prometheus reads numbers, over HTTP, without a login."""
+
+    address: str = "127.0.0.1"
+    port: Port = 9125
+
+
+_PROXY: Final = re.compile(r"http://(?:[^@/?#\s]+@)?(?:[\w.-]+|\[[0-9a-fA-F:]+\])(?::\d+)?/?")
+_LDAP_SERVER: Final = re.compile(r"ldaps?://(?:[\w.-]+|\[[0-9a-fA-F:]+\])(?::\d+)?/?")
+
+
+class Fetch(Settings):
+    """How CRLs, answers of OCSP and issuers' certificates are fetched from the network."""
+
+    crls: bool = True  # at all, but for `crl update`
+    every: Annotated[float, Field(ge=60)] = 21_600  # seconds between looks for a new CRL
+    mail_waits: Annotated[float, Field(ge=0)] = 10  # seconds, for what its verdicts miss
+    allow: tuple[Network, ...] = ()  # networks beside the Internet
+    connect_timeout: Seconds = 10
+    timeout: Seconds = 30  # for an answer, and for each pause in it
+    total_timeout: Seconds = 300  # for the whole, redirects included
+    max_crl_size: Annotated[int, Field(gt=0)] = 67_108_864  # bytes
+    redirects: Annotated[int, Field(ge=0, le=10)] = 3
+    proxy: SecretStr | None = None  # for HTTP and HTTPS; may have a password in it
+    ca_file: Path | None = None  # roots for https and ldaps, beside the system's
+    ldap_server: str | None = None  # for LDAP URLs that name none, as Active Directory has
+
+    @field_validator("proxy")
+    @classmethod
+    def _proxy(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not _PROXY.fullmatch(url.get_secret_value()):
+            raise ValueError("should be http://HOST:PORT, or http://LOGIN:PASSWORD@HOST:PORT")
+        return url
+
+    @field_validator("ldap_server")
+    @classmethod
+    def _ldap_server(cls, url: str | None) -> str | None:
+        if url is not None and not _LDAP_SERVER.fullmatch(url):
+            raise ValueError("should be ldap://HOST or ldaps://HOST, with :PORT if need be")
+        return url
+
+
 class Log(Settings):
     """How the log is written, to standard error."""
 
@@ -116,7 +170,9 @@ class Config(Settings):
     threads_from: Annotated[int, Field(gt=0)] = (
         262_144  # bytes; larger mail is worked on in a thread
     )
+    fetch: Fetch = Fetch()
     log: Log = Log()
+    metrics: Metrics | None = None  # absent: not shown
 
 
 _SQLITE = "sqlite+aiosqlite:///"

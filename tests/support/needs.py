@@ -6,6 +6,7 @@ skipped with the reason instead; `make test` sets that, except in CI.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ PACKAGES: Final = {  # Debian package by program, where the names differ
     "certutil": "libnss3-tools",
     "cmsutil": "libnss3-tools",
     "pk12util": "libnss3-tools",
+    "ldapmodify": "ldap-utils",
     "smtp-source": "postfix",
     "smtp-sink": "postfix",
     "systemd-analyze": "systemd",
@@ -38,6 +40,12 @@ def need(program: str) -> Path:
     if program == "swaks" and not _swaks_has_tls():
         _missing("swaks is without TLS (Debian package libnet-ssleay-perl)")
     return Path(found)
+
+
+def need_module(name: str) -> None:
+    """The same for a Python module that is not part of the development set-up."""
+    if importlib.util.find_spec(name) is None:
+        _missing(f"the Python module {name} is missing")
 
 
 def _swaks_has_tls() -> bool:

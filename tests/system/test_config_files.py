@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 from smimefilter.base.settings import load_settings
-from smimefilter.config import Config, Listener, NextHop, Protocol
+from smimefilter.config import Config, Fetch, Listener, NextHop, Protocol
 from tests.support.needs import need
 
 ROOT: Final = Path(__file__).parents[2]
@@ -35,6 +35,7 @@ def test_what_the_settings_spell_out_are_the_defaults() -> None:
     config, default = _settings(TEXT), Config()
     assert config.listeners == (Listener(),)
     assert config.next_hop == NextHop()
+    assert config.fetch == Fetch()
     assert config.log == default.log
     assert config.own_clients == default.own_clients
 
@@ -55,6 +56,7 @@ def test_every_setting_is_shown() -> None:
     assert config.model_fields_set == set(Config.model_fields)
     shown = [listener.model_fields_set for listener in config.listeners]
     assert set().union(*shown) == set(Listener.model_fields)
+    assert config.fetch.model_fields_set == set(Fetch.model_fields)
     hops = [config.next_hop, *config.next_hops.values()]
     assert set().union(*(hop.model_fields_set for hop in hops)) == set(NextHop.model_fields)
 

@@ -1,0 +1,120 @@
+"""Where the way out may lead: to the Internet, and to networks the administrator names.
+
+URLs in certificates are written by strangers, and a gateway sees what strangers do not:
+loopback, the own network, the metadata service of a cloud. So an address is judged right
+before it is connected to, whoever wrote or resolved its name, and an IPv4 address inside an
+IPv6 one is judged too (mapped, RFC 4291 §2.5.5; NAT64, RFC 6052; 6to4, RFC 3056).
+
+The tables are the special-purpose registries of IANA (RFC 6890), spelt out because the ones in
+`ipaddress` differ between Python versions. Raises `FetchFailed`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+from typing import Final
+
+from smimefilter.ports.net import FetchFailed
+
+IpAddress = IPv4Address | IPv6Address
+IpNetwork = IPv4Network | IPv6Network
+
+_NOT_INTERNET_4: Final = tuple(
+    IPv4Network(network)
+    for network in (
+        "0.0.0.0/8",  # this network, unspecified
+        "10.0.0.0/8",  # private
+        "100.64.0.0/10",  # behind a provider's NAT
+        "127.0.0.0/8",  # loopback
+        "169.254.0.0/16",  # link-local, and metadata of clouds
+        "172.16.0.0/12",  # private
+        "192.0.0.0/24",  # protocol assignments
+        "192.0.2.0/24",  # documentation
+        "192.88.99.0/24",  # 6to4 relays, deprecated
+        "192.168.0.0/16",  # private
+        "198.18.0.0/15",  # benchmarks
+        "198.51.100.0/24",  # documentation
+        "203.0.113.0/24",  # documentation
+        "224.0.0.0/4",  # multicast
+        "240.0.0.0/4",  # reserved, broadcast
+    )
+)
+_INTERNET_6: Final = IPv6Network("2000::/3")  # all that is routed today
+_NOT_INTERNET_6: Final = tuple(
+    IPv6Network(network)
+    for network in (
+        "2001::/23",  # protocol assignments, Teredo
+        "2001:db8::/32",  # documentation
+        "3fff::/20",  # documentation
+    )
+)
+_NAT64: Final = IPv6Network("64:ff9b::/96")
+# what inet_aton takes for an address although it does not look like one: 127.1, 0x7f.0.0.1
+_NUMBER: Final = re.compile(r"(?:.*\.)?(?:0x[0-9a-f]*|[0-9]+)\.?", re.IGNORECASE)
+
+
+class Guard:
+    """Judges addresses; `allow` are networks beside the Internet."""
+
+    def __init__(self, allow: Sequence[IpNetwork] = ()) -> None:
+        self._allow = tuple(allow)
+
+    def allows(self, address: IpAddress) -> bool:
+        """Whether the administrator names a network with this address."""
+        forms = [form for form in (address, embedded(address)) if form is not None]
+        return any(form in network for network in self._allow for form in forms)
+
+    def permits(self, address: IpAddress) -> bool:
+        """Whether it may be connected to."""
+        return self.allows(address) or _is_internet(address)
+
+    def check(self, address: IpAddress) -> None:
+        """Raise `FetchFailed` unless it may be connected to."""
+        if not self.permits(address):
+            raise FetchFailed(
+                f"address {address} is not on the Internet, nor named by `allow` in `fetch`"
+            )
+
+
+EVERYWHERE: Final = Guard((ip_network("0.0.0.0/0"), ip_network("::/0")))
+
+
+def literal(host: str) -> IpAddress | None:
+    """The address that a host is written as, None for a name.
+
+    Raises `FetchFailed` for a number that is neither: some resolvers take it for an address.
+    """
+    try:
+        return ip_address(host)
+    except ValueError:
+        pass
+    if not host or _NUMBER.fullmatch(host):
+        raise FetchFailed(f"host '{host}' is neither a name nor an address")
+    return None
+
+
+def embedded(address: IpAddress) -> IPv4Address | None:
+    """The IPv4 address that an IPv6 address leads to."""
+    if isinstance(address, IPv4Address):
+        return None
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour
+
+
+def _is_internet(address: IpAddress) -> bool:
+    if isinstance(address, IPv4Address):
+        return not any(address in network for network in _NOT_INTERNET_4)
+    inner = embedded(address)
+    if inner is not None:
+        return _is_internet(inner)
+    return address in _INTERNET_6 and not any(address in one for one in _NOT_INTERNET_6)
