@@ -20,6 +20,7 @@ from . import (
     policy,
     roots,
     trustlist,
+    verify,
 )
 from .common import DEFAULT_CONFIG, Config
 from .show import out, say
@@ -32,6 +33,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(policy.app, name="policy")
+certificates.app.command("verify")(verify.verify)
 app.add_typer(certificates.app, name="certificate")
 app.add_typer(keys.app, name="key")
 app.add_typer(roots.app, name="root")

@@ -51,6 +51,8 @@ class Outcome(StrEnum):
     LEFT = "left"  # another process is at it
 
 
+# Of several CRLs from one URL the most telling outcome is that of the URL.
+_TOLD_FIRST: Final = (Outcome.NEW, Outcome.INVALID, Outcome.UNCHANGED, Outcome.OLDER)
 FAILURES: Final = frozenset({Outcome.OLDER, Outcome.INVALID, Outcome.FAILED})
 
 
@@ -174,9 +176,10 @@ class CrlUpdates:
                 raise FetchFailed("nothing was sent")
             what = f"unchanged: {_called(at_hand)}"
             return self._succeeded(Outcome.UNCHANGED, source, fetched, at_hand, what)
-        crl = IssuedCrl(await asyncio.to_thread(_read, fetched.content))
+        crls = await asyncio.to_thread(_read, fetched.content)
         async with self._judging:  # one after the other: none misses what another one stored
-            return await self._judge(source, fetched, crl)
+            updates = [await self._judge(source, fetched, crl) for crl in crls]
+        return min(updates, key=lambda update: _TOLD_FIRST.index(update.outcome))
 
     async def _judge(self, source: CrlSource, fetched: Fetched, crl: IssuedCrl) -> Update:
         knowledge = self._knowledge
@@ -265,17 +268,18 @@ class CrlUpdates:
         return self._snapshots.current.snapshot.trust.knowledge
 
 
-def _read(content: bytes) -> Crl:
-    """What came, DER or PEM. Raises `UnreadableCrl`."""
+def _read(content: bytes) -> list[IssuedCrl]:
+    """What came: one CRL in DER, or PEM with one or, from a directory, several. Raises
+    `UnreadableCrl`."""
     if content.startswith(b"\x30"):
-        return Crl.read(content)
+        return [IssuedCrl(Crl.read(content))]
     try:
         found = read(content, keys=False).crls
     except UnreadableKeyFile:
         found = ()
-    if len(found) != 1:
+    if not found:
         raise UnreadableCrl("not a CRL")
-    return Crl.read(found[0])
+    return [IssuedCrl(Crl.read(der)) for der in found]
 
 
 def _called(crl: Crl) -> str:

@@ -116,7 +116,8 @@ def _extended_key_usage(certificate: Certificate) -> list[str]:
     return [", ".join(sorted(EXTENDED_KEY_USAGES.get(oid, oid) for oid in usage))]
 
 
-def _signature(certificate: Certificate) -> str:
+def signature_text(certificate: Certificate) -> str:
+    """How a certificate is signed, in words: `RSA with SHA-256`."""
     oid = certificate.signature_algorithm
     return SIGNATURE_ALGORITHMS.get(oid, oid)
 
@@ -136,7 +137,7 @@ _ROWS: Final[tuple[tuple[str, _Reader], ...]] = (
     ("key", lambda c: [key_text(c)]),
     ("key usage", _key_usage),
     ("extended key usage", _extended_key_usage),
-    ("signature", lambda c: [_signature(c)]),
+    ("signature", lambda c: [signature_text(c)]),
     ("SHA-1", lambda c: [c.sha1]),
     ("SHA-256", lambda c: [c.sha256]),
     ("SHA-512", lambda c: [c.thumbprint]),

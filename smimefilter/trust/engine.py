@@ -39,6 +39,24 @@ _OUT_OF_TIME: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One way to a root that was looked at, and why it is no valid one; none: it is."""
+
+    way: Way
+    problems: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """A verdict, and what was looked at for it: ways to roots in the order they were tried,
+    and ways that end where no issuer is at hand."""
+
+    verdict: Verdict
+    tried: tuple[Tried, ...] = ()
+    dead_ends: tuple[Way, ...] = ()
+
+
 def judge(
     certificate: Certificate,
     purpose: Purpose,
@@ -47,24 +65,36 @@ def judge(
     knowledge: Knowledge,
 ) -> Verdict:
     """The verdict on `certificate`. `at` is an aware time, UTC."""
+    return examine(certificate, purpose, at, rules, knowledge).verdict
+
+
+def examine(
+    certificate: Certificate,
+    purpose: Purpose,
+    at: datetime,
+    rules: TrustRules,
+    knowledge: Knowledge,
+) -> Examination:
+    """The verdict on `certificate`, with the ways that led to it. `at`: an aware time, UTC."""
     span = Span(at)
     try:
         judgement = _Judgement(knowledge.link(certificate), purpose, rules, knowledge, span)
         outcome = judgement.outcome()
     except UnreadableCertificate as error:
         unreadable = Reason(Because.UNREADABLE, certificate.thumbprint, detail=str(error))
-        outcome = _Outcome(Standing.UNTRUSTED, (unreadable,))
-        return Verdict(*_plain(outcome, purpose), span.start, span.end)
-    return Verdict(
-        *_plain(outcome, purpose), span.start, span.end, judgement.needs, judgement.asked
+        why = (unreadable,)
+        return Examination(Verdict(Standing.UNTRUSTED, purpose, why, (), span.start, span.end))
+    verdict = Verdict(
+        outcome.standing,
+        purpose,
+        outcome.reasons,
+        tuple(link.certificate for link in outcome.way),
+        span.start,
+        span.end,
+        judgement.needs,
+        judgement.asked,
     )
-
-
-def _plain(
-    outcome: _Outcome, purpose: Purpose
-) -> tuple[Standing, Purpose, tuple[Reason, ...], tuple[Certificate, ...]]:
-    path = tuple(link.certificate for link in outcome.way)
-    return outcome.standing, purpose, outcome.reasons, path
+    return Examination(verdict, tuple(judgement.tried), tuple(judgement.dead_ends))
 
 
 class _Reach(IntEnum):
@@ -105,6 +135,8 @@ class _Judgement:
         self._span = span
         self._revocation = RevocationCheck(knowledge, rules, span)
         self._missing_issuers: dict[Certificate, IssuerNeed] = {}
+        self.tried: list[Tried] = []
+        self.dead_ends: list[Way] = []
 
     @property
     def needs(self) -> tuple[Need, ...]:
@@ -121,6 +153,7 @@ class _Judgement:
         if knowledge.is_struck(leaf):
             return _Outcome(Standing.BLACK_LISTED, (self._reason(Because.BLACK_LISTED),))
         found = search(leaf, knowledge)
+        self.dead_ends = found.dead_ends
         if found.struck and not found.to_roots:
             return self._struck(found)
         if unsuitable := self._unsuitable():
@@ -167,7 +200,9 @@ class _Judgement:
         failed: list[_Outcome] = []
         for way in found.to_roots:
             outcome = self._along(way)
-            if outcome.reach is _Reach.VALID:
+            valid = outcome.reach is _Reach.VALID
+            self.tried.append(Tried(way, () if valid else outcome.reasons))
+            if valid:
                 return _with_others(outcome, failed)
             failed.append(outcome)
         if found.struck:

@@ -72,6 +72,17 @@ class Knowledge:
                     if not crl.is_proven and _may_sign_crls(link):
                         crl.signed_by(link)
 
+    def with_certificates(self, more: Iterable[Certificate]) -> Knowledge:
+        """The same with further certificates that are no roots."""
+        return Knowledge(
+            roots=self._roots,
+            authorities=(*self._authorities, *more),
+            crls=self._crls,
+            trust_list=self.trust_list,
+            revision=self.revision,
+            answers=self.answers,
+        )
+
     # certificates
 
     @property

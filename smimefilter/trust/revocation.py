@@ -122,7 +122,8 @@ class RevocationCheck:
         return status
 
     def _by_crls(self, way: Way) -> _Status:
-        return _Asked(way, self._crls(way[0]), self._signers, self._rules, self._span).ask()
+        crls = crls_about(way[0], self._knowledge)
+        return _Asked(way, crls, self._signers, self._rules, self._span).ask()
 
     def _ask_ocsp(self, way: Way, status: _Status) -> None:
         """Add what OCSP tells; what it does not tell is needed."""
@@ -153,13 +154,14 @@ class RevocationCheck:
         status = self._by_crls(way)
         return bool(status.revoked) or status.cut_short
 
-    def _crls(self, link: Link) -> Sequence[IssuedCrl]:
-        """The CRLs that may speak for a certificate, the newest first."""
-        others = set[NameKey]().union(*(place.issuers for place in link.places))
-        crls = list(self._knowledge.crls_named(link.issuer_name))
-        for name in others - {link.issuer_name}:
-            crls += self._knowledge.crls_named(name)
-        return sorted(crls, key=newness, reverse=True) if others else crls
+
+def crls_about(link: Link, knowledge: Knowledge) -> Sequence[IssuedCrl]:
+    """The CRLs that may speak for a certificate, the newest first."""
+    others = set[NameKey]().union(*(place.issuers for place in link.places))
+    crls = list(knowledge.crls_named(link.issuer_name))
+    for name in others - {link.issuer_name}:
+        crls += knowledge.crls_named(name)
+    return sorted(crls, key=newness, reverse=True) if others else crls
 
 
 class _Asked:

@@ -178,6 +178,15 @@ async def test_pem_is_read_too() -> None:
     assert (await scene.fetch(SUBS, pem)).outcome is Outcome.NEW
 
 
+async def test_several_from_a_directory() -> None:
+    scene = Scene()
+    ders = [crl(number=1, hours=5), crl(number=2), crl(ROOT)]
+    bundle = b"".join(load_der_x509_crl(der).public_bytes(Encoding.PEM) for der in ders)
+    assert (await scene.fetch(SUBS, bundle)).outcome is Outcome.NEW
+    assert set(scene.crls.ders) == set(ders[1:])
+    assert (await scene.fetch(SUBS, bundle)).outcome is Outcome.UNCHANGED
+
+
 async def test_a_newer_one_takes_the_place() -> None:
     scene, new = Scene(), crl(number=2)
     await scene.fetch(SUBS, crl(hours=2, number=1))
