@@ -64,6 +64,20 @@ def outbound(installation: Installation, name: str, size: int, count: int, bar: 
     )
 
 
+def trust() -> list[Row]:
+    """What trusting costs, in a process of its own on the same core: each value beside what it
+    may be."""
+    command = ["taskset", "-c", load.FILTER_CORE, sys.executable, "-m", "tests.bench.trust"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return [
+        Row(
+            name, round(value, 2), unit, round(allowed, 2), round(value / allowed, 3), 1.0,
+            value <= allowed,
+        )
+        for name, (value, unit, allowed) in json.loads(done.stdout).items()
+    ]  # fmt: skip
+
+
 def memory(installation: Installation, name: str, size: int, bar: float) -> Row:
     """Peak memory above idle while one large mail is signed and encrypted."""
     installation.restart()
@@ -88,7 +102,9 @@ def main() -> None:
     console = Console()
     rows = []
     with tempfile.TemporaryDirectory() as home, Progress(console=console) as progress:
-        task = progress.add_task("measuring", total=3)
+        task = progress.add_task("measuring", total=4)
+        rows += trust()
+        progress.advance(task)
         with Installation(Path(home)) as installation:
             rows.append(outbound(installation, "outbound-5k", 5_000, 1500, 0.40))
             progress.advance(task)
