@@ -38,6 +38,8 @@ async def tell_sender(
 ) -> list[Fate]:
     """The fates, with refusals told where they had to be told by mail."""
     told: list[Fate] = list(fates)
+    if len(told) == 1:
+        return told  # the reply tells
     refused = [n for n, fate in enumerate(fates) if isinstance(fate, Refused)]
     delivered = any(isinstance(fate, Delivered) for fate in fates)
     deferred = any(isinstance(fate, Deferred) for fate in fates)

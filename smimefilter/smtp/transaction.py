@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 from smimefilter.base.envelope import Client, Fate, Recipient, Refused
@@ -107,16 +108,21 @@ def _command(command: str, params: Iterable[str], known: Mapping[str, str]) -> s
     return command
 
 
-def _forwarded(client: Client, known: Mapping[str, str]) -> list[str]:
+def _forwarded(client: Client, known: Mapping[str, str]) -> Sequence[str]:
     """The XFORWARD commands; of a client that forwarded nothing, what is known of itself."""
     if "XFORWARD" not in known or not (client.xforward or client.peer):
         return []
-    attributes = client.xforward or {
-        "ADDR": f"IPV6:{client.peer}" if ":" in client.peer else client.peer,
-        "PROTO": client.protocol,
-        "HELO": client.helo,
-    }
-    return xforward.commands(attributes, known["XFORWARD"].split())
+    if client.xforward:
+        return xforward.commands(client.xforward, known["XFORWARD"].split())
+    return _introduced(client.peer, client.protocol, client.helo, known["XFORWARD"])
+
+
+@lru_cache(maxsize=256)
+def _introduced(peer: str, protocol: str, helo: str, known: str) -> tuple[str, ...]:
+    """The same for a client that speaks for itself."""
+    address = f"IPV6:{peer}" if ":" in peer else peer
+    attributes = {"ADDR": address, "PROTO": protocol, "HELO": helo}
+    return tuple(xforward.commands(attributes, known.split()))
 
 
 def _unfit(outgoing: Outgoing, known: Mapping[str, str]) -> Refused | None:

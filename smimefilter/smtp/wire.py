@@ -159,8 +159,13 @@ class Incoming:
                     return dot - 2
                 self._dotted = True
             dot = content.find(b".", dot + 1)
-        self._dotted = True  # too many to look at: perhaps
-        return content.find(_END, dot - 2) if dot >= 0 else -1
+        if dot < 0:
+            return -1
+        line = content.find(b"\r\n.", dot - 2)
+        if line >= 0 and not content.startswith(CRLF, line + 3):
+            self._dotted = True
+            return content.find(_END, line)
+        return line
 
 
 def few_dots(octets: int) -> int:
