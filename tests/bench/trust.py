@@ -104,6 +104,26 @@ def verdict_hit() -> float:
     return median(_seconds(thousand) for _ in range(20)) / 1000
 
 
+def verdict_mesh() -> float:
+    """A verdict where eight CAs have certified each other, and none leads to a root: as many
+    ways as there are to try."""
+    bridges = [root(f"Bridge {n}", key="p256") for n in range(8)]
+    mesh = [
+        a.issue(f"Bridge {n}", ca=True, key=b.key).certificate.der
+        for n, b in enumerate(bridges)
+        for a in bridges
+        if a is not b
+    ]
+    bob = bridges[0].issue("Bob", mail="bob@example.com", key="p256").certificate.der
+
+    def once() -> float:
+        trust = Trust(Knowledge(authorities=map(Certificate, mesh)))
+        leaf = Certificate(bob)
+        return _seconds(lambda: trust.verdict(leaf, Purpose.ENCRYPT, NOW, RULES))
+
+    return max(once() for _ in range(20))
+
+
 def crl_1m_load() -> float:
     """Reading and indexing a million entries."""
     der = large_crl()
@@ -202,6 +222,7 @@ def measured() -> dict[str, tuple[float, str, float]]:
     return {
         "verdict-cold": (verdict_cold() * 1e6, "µs", allowed * 1e6),
         "verdict-hit": (verdict_hit() * 1e6, "µs", 5.0),
+        "verdict-mesh": (verdict_mesh() * 1e3, "ms", 100.0),
         "crl-1m-load": (crl_1m_load(), "s", 10.0),
         "crl-1m-gap": (crl_1m_gap() * 1e3, "ms", 50.0),
         "crl-1m-bytes": (entry, "bytes", 64.0),

@@ -1,0 +1,313 @@
+"""Graphs made to be expensive: each ends soon, with a verdict that says why.
+
+What is asserted is work: signatures checked, ways and comparisons, by the bounds that the
+rooms state. A clock would only tell how busy the machine is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+from asn1crypto import x509 as asn1_x509
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from smimefilter.base.reasons import Because
+from smimefilter.pki.build import Identity
+from smimefilter.pki.certificate import Certificate
+from smimefilter.trust import issued, link, policies, search, signers, subtrees
+from smimefilter.trust.verdict import PolicyRules, Standing, TrustRules
+from tests.support.crls import special_crl
+from tests.support.pki import NOW, YEAR, Issued, key_of, root
+from tests.support.trust import codes, knowing, verdict
+
+ALL_WAYS = search.MAX_WAYS * search.MAX_LENGTH
+SEARCHING = search.MAX_STEPS + search.MAX_LENGTH  # signatures of one search, at most
+NEEDS_CRL = TrustRules(require_crl=True)
+
+
+@pytest.fixture
+def work(monkeypatch):
+    """Counts what is costly, by name."""
+    done = Counter()
+
+    def counted(module, name, called):
+        real = getattr(module, name)
+
+        def count(*arguments):
+            done[called] += 1
+            return real(*arguments)
+
+        monkeypatch.setattr(module, name, count)
+
+    counted(link, "verifies", "signatures of certificates")
+    counted(issued, "verifies", "signatures of CRLs")
+    counted(subtrees, "_within", "comparisons of names")
+    counted(policies, "_Node", "policy nodes")
+    return done
+
+
+def ca(issuer, name, **special):
+    return issuer.issue(name, **({"ca": True, "key": "p256"} | special))
+
+
+def mail(issuer, **special):
+    return issuer.issue("Bob", mail="bob@example.com", key="p256", **special)
+
+
+def mesh(parties):
+    """Each certified by each other."""
+    return [
+        ca(one, other.certificate.parsed.subject.get_attributes_for_oid(
+            x509.NameOID.COMMON_NAME)[0].value, key=other.key)
+        for one in parties for other in parties if one is not other
+    ]  # fmt: skip
+
+
+def of_one_name(count, name="Same"):
+    return [root(name, key=key_of("p256", f"{name} {n}")) for n in range(count)]
+
+
+# graphs of CAs
+
+
+@pytest.mark.parametrize("with_root", [False, True])
+@pytest.mark.parametrize("names", ["many", "one"])
+def test_everybody_certifies_everybody(work, names, with_root):
+    parties = (
+        of_one_name(12)
+        if names == "one"
+        else [root(f"Party {n}", key=key_of("p256", f"Party {n}")) for n in range(12)]
+    )
+    known = knowing([parties[-1]] if with_root else [], mesh(parties))
+    found = verdict(mail(parties[0]), known)
+    if with_root:
+        assert found.standing is Standing.VALID
+    else:
+        assert (found.standing, codes(found)) == (Standing.UNTRUSTED, [Because.PATH_LIMIT])
+    assert work["signatures of certificates"] <= SEARCHING
+
+
+def test_one_key_under_one_name_in_many_certificates(work):
+    key = key_of("p256", "One key")
+    first = root("One", key=key)
+    renewed = [ca(first, "One", key=key, serial=n + 1) for n in range(500)]
+    found = verdict(mail(first), knowing([], renewed))
+    # they certify each other, and none of them leads anywhere else
+    assert (found.standing, codes(found)) == (Standing.UNTRUSTED, [Because.PATH_LIMIT])
+    assert work["signatures of certificates"] == 1
+    assert verdict(mail(first), knowing([first], renewed)).usable
+
+
+def test_a_root_is_found_among_many_of_its_name(work):
+    """Roots are looked at first, and the key identifier says which of them."""
+    strangers = of_one_name(500)
+    top = root("Same", key=key_of("p256", "the right one"))
+    found = verdict(mail(top), knowing([top], strangers))
+    assert found.standing is Standing.VALID
+    assert work["signatures of certificates"] <= 2
+
+
+def test_an_issuer_beyond_the_bounds_is_not_found(work):
+    strangers = of_one_name(500)
+    top = root()
+    last = ca(top, "Same", key=key_of("p256", "the right one"))
+    found = verdict(mail(last), knowing([top], [*strangers, last]))
+    assert (found.standing, codes(found)) == (Standing.UNTRUSTED, [Because.PATH_LIMIT])
+    assert work["signatures of certificates"] <= SEARCHING
+
+
+def test_ladders_double_the_ways_with_each_rung(work):
+    """Two certificates of each CA: 2**10 ways to the root."""
+    top = root(key="p256")
+    rung, every = top, []
+    for n in range(10):
+        rung = ca(rung, f"Rung {n}", path_length=0)  # no way is valid, so all are tried
+        twin = ca(Issued(_issuer_of(rung, every, top)), f"Rung {n}", key=rung.key)
+        every += [rung, twin]
+    found = verdict(mail(rung), knowing([top], every))
+    assert found.standing is Standing.UNTRUSTED
+    assert set(codes(found)) <= {Because.PATH_INVALID, Because.PATH_LIMIT}
+    assert Because.PATH_LIMIT in codes(found)
+    # a certificate's signature is checked once for each key, however many ways it lies on
+    assert work["signatures of certificates"] <= len(every) + 1
+
+
+def _issuer_of(rung, every, top):
+    return (every[-2] if every else top).identity
+
+
+@pytest.mark.parametrize("length", [search.MAX_LENGTH, search.MAX_LENGTH + 1, 60])
+def test_long_chains(work, length):
+    """`length`: of the certificates, the end entity and the root among them."""
+    top = root(key="p256")
+    chain = [top]
+    for n in range(length - 2):
+        chain.append(ca(chain[-1], f"Deep {n}"))
+    found = verdict(mail(chain[-1]), knowing([top], chain[1:]))
+    if length <= search.MAX_LENGTH:
+        assert found.standing is Standing.VALID
+    else:
+        assert (found.standing, codes(found)) == (Standing.UNTRUSTED, [Because.PATH_LIMIT])
+    assert work["signatures of certificates"] <= search.MAX_LENGTH
+
+
+# CRLs
+
+
+def test_forged_crls_of_one_name(work):
+    """They are newer than the real one, and there are more than anybody would look at."""
+    top = root(key="p256")
+    bob, stranger = mail(top), key_of("p256", "stranger")
+    forged = [
+        special_crl(top, number=n, key=stranger, this_update=NOW - timedelta(minutes=1))
+        for n in range(2, 502)
+    ]
+    found = verdict(bob, knowing([top], crls=[*forged, top.crl()]), rules=NEEDS_CRL)
+    assert found.standing is Standing.UNTRUSTED
+    assert Because.NO_CRL_REQUIRED in codes(found)
+    assert work["signatures of CRLs"] <= signers.MAX_STEPS
+
+
+def test_a_revocation_below_forged_crls_is_not_lost(work):
+    """What cannot be looked at for all the forged ones is no reason to trust."""
+    top = root(key="p256")
+    bob, stranger = mail(top), key_of("p256", "stranger")
+    forged = [
+        special_crl(top, [bob], number=n, key=stranger, this_update=NOW - timedelta(minutes=1))
+        for n in range(2, 502)
+    ]
+    found = verdict(bob, knowing([top], crls=[*forged, top.crl([bob])]))
+    assert (found.standing, codes(found)[0]) == (Standing.UNTRUSTED, Because.PATH_LIMIT)
+    assert work["signatures of CRLs"] <= signers.MAX_STEPS
+
+
+def test_crls_of_a_name_that_many_have(work):
+    """Each CRL may be signed by each of them, and each of those has the same CRLs."""
+    top = root("Same", key="p256")
+    others = [
+        ca(top, "Same", key=key_of("p256", f"Same {n}"), key_usage=frozenset({"cRLSign"}))
+        for n in range(40)
+    ]
+    crls = [
+        special_crl(one, number=n, this_update=NOW - timedelta(minutes=n + 1))
+        for n, one in enumerate(others)
+    ]
+    found = verdict(mail(top), knowing([top], others, crls), rules=NEEDS_CRL)
+    assert found.standing is Standing.UNTRUSTED
+    assert work["signatures of CRLs"] <= signers.MAX_STEPS
+    assert work["signatures of certificates"] <= SEARCHING + signers.MAX_STEPS
+
+
+def test_each_way_with_crls_of_its_own(work):
+    """As many ways as are tried, each with a CRL that another has to sign."""
+    parties = [root(f"Party {n}", key=key_of("p256", f"Party {n}")) for n in range(8)]
+    crls = [
+        special_crl(one, name=f"Party {(n + 1) % 8}")
+        for n, one in enumerate(parties)
+        for _ in range(20)
+    ]
+    known = knowing([parties[-1]], mesh(parties), crls)
+    found = verdict(mail(parties[0]), known, rules=NEEDS_CRL)
+    assert found.standing is Standing.UNTRUSTED
+    assert work["signatures of CRLs"] <= signers.MAX_STEPS
+    assert work["signatures of certificates"] <= SEARCHING + signers.MAX_STEPS
+
+
+# policies and names
+
+
+def special(issuer, name, *extensions, last=False):
+    """A certificate with extensions that profiles know nothing of."""
+    key = key_of("p256", name)
+    builder = (
+        x509.CertificateBuilder(issuer_name=issuer.certificate.parsed.subject)
+        .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]))
+        .public_key(key.public_key())
+        .serial_number(1 + sum(name.encode()))
+        .not_valid_before(NOW - YEAR)
+        .not_valid_after(NOW + YEAR)
+        .add_extension(x509.BasicConstraints(not last, None), critical=True)
+    )
+    if last:
+        builder = builder.add_extension(_usage(), critical=True)
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
+    made = builder.sign(issuer.key, hashes.SHA256()).public_bytes(Encoding.DER)
+    chain = (issuer.certificate, *issuer.chain)
+    return Issued(Identity(Certificate(made), key, chain))
+
+
+def _usage():
+    return x509.KeyUsage(True, False, False, False, True, False, False, False, False)
+
+
+def chain_of(count, *extensions, last):
+    """A root, so many CAs with these extensions, and an end entity with its own."""
+    top = root(key="p256")
+    chain = [top]
+    for n in range(count):
+        chain.append(special(chain[-1], f"Special {n}", *extensions))
+    return special(chain[-1], "Bob", *last, last=True), knowing([top], chain[1:])
+
+
+def all_to_all(count):
+    """Policies, each mapped to each."""
+    oids = [f"1.3.6.1.4.1.99999.{n}" for n in range(1, count + 1)]
+    pairs = [
+        {"issuer_domain_policy": one, "subject_domain_policy": other}
+        for one in oids
+        for other in oids
+    ]
+    asserted = x509.CertificatePolicies(
+        [x509.PolicyInformation(x509.ObjectIdentifier(oid), None) for oid in oids]
+    )
+    der = asn1_x509.PolicyMappings(pairs).dump()
+    return asserted, x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.33"), der)
+
+
+def test_policies_mapped_to_each_other_do_not_multiply(work):
+    """RFC 5280's tree would have 16**10 leaves."""
+    asserted, mapped = all_to_all(16)
+    bob, known = chain_of(10, asserted, mapped, last=[asserted])
+    accepted = frozenset({"1.3.6.1.4.1.99999.3"})
+    rules = TrustRules(policies=PolicyRules(accepted, require_explicit=True))
+    assert verdict(bob, known, rules=rules).standing is Standing.VALID
+    assert work["policy nodes"] <= 1 + 11 * 16
+
+
+def test_more_policies_than_anybody_has_are_refused(work):
+    asserted, mapped = all_to_all(17)  # 289 mappings
+    bob, known = chain_of(2, asserted, mapped, last=[asserted])
+    found = verdict(bob, known)
+    assert (found.standing, codes(found)) == (Standing.UNTRUSTED, [Because.PATH_INVALID])
+    assert work["policy nodes"] <= 2
+
+
+def many_names(count):
+    return [x509.RFC822Name(f"user{n}@host{n}.example") for n in range(count)]
+
+
+def hosts(count):
+    return [x509.RFC822Name(f"other{n}.example") for n in range(count)]
+
+
+def test_many_names_below_many_constraints(work):
+    """2000 names below ten CAs with 2000 constraints each: 40 million comparisons."""
+    constraints = x509.NameConstraints(None, hosts(2000))
+    bob, known = chain_of(10, constraints, last=[x509.SubjectAlternativeName(many_names(2000))])
+    found = verdict(bob, known)
+    assert (found.standing, codes(found)) == (Standing.UNTRUSTED, [Because.PATH_INVALID])
+    assert work["comparisons of names"] <= 10 * subtrees._MOST
+
+
+def test_as_many_names_as_are_compared(work):
+    """Just within the bound; the certificate is valid then."""
+    constraints = x509.NameConstraints(None, hosts(141))
+    names = x509.SubjectAlternativeName(many_names(140))
+    bob, known = chain_of(10, constraints, last=[names])
+    assert verdict(bob, known).standing is Standing.VALID
+    assert 0 < work["comparisons of names"] <= 10 * subtrees._MOST
