@@ -249,6 +249,7 @@ class Running:
         except BaseException:
             await self.stop(0)
             raise
+        await self._activity.load()
         self.keeper = asyncio.create_task(self._snapshots.keep_current())
         self._helpers = [
             asyncio.create_task(self._activity.keep()),

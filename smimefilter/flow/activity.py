@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from smimefilter.base.address import BadAddress, address_key
+from smimefilter.base.errors import MailError
 from smimefilter.ports.journal import Journal, MailRecord
 from smimefilter.ports.stores import ActiveUser, ActiveUsers
 from smimefilter.trust.verdict import Purpose
@@ -56,12 +57,19 @@ class Activity:
         found = [ActiveUser(*key, seen) for key, seen in self._seen.items() if seen >= since]
         return sorted(found, key=lambda user: user.seen, reverse=True)
 
-    async def keep(self) -> None:
-        """Read who was active before, then write who is, until cancelled."""
+    async def load(self) -> None:
+        """Read who was active before."""
         try:
-            await self._read()
-        except Exception as error:  # noqa: BLE001 - mail goes on without
+            stored = await self._store.since(self._clock() - ACTIVE_FOR)
+        except MailError as error:  # mail goes on without
             self._journal.trouble("active users not read", error)
+            return
+        known = {(user.address, user.purpose): user.seen for user in stored[-MOST:]}
+        self._written = dict(known)
+        self._seen = {**known, **self._seen}
+
+    async def keep(self) -> None:
+        """Write who is active, until cancelled."""
         failing = False
         while True:
             try:
@@ -87,13 +95,6 @@ class Activity:
             await self._store.put(due, forget_before=self._clock() - ACTIVE_FOR)
             self._written.update({(user.address, user.purpose): user.seen for user in due})
             self._written = {key: at for key, at in self._written.items() if key in self._seen}
-
-    async def _read(self) -> None:
-        stored = await self._store.since(self._clock() - ACTIVE_FOR)
-        for user in stored[-MOST:]:
-            self._written[user.address, user.purpose] = user.seen
-        known = {(user.address, user.purpose): user.seen for user in stored[-MOST:]}
-        self._seen = {**known, **self._seen}
 
     async def _write_last(self) -> None:
         try:

@@ -1,5 +1,5 @@
-"""Whoever uses mail and has a certificate that was revoked is heard of, without another mail: in
-the log, as a metric, and from `doctor`."""
+"""Whoever uses mail and has a certificate that was revoked is heard of, without another mail:
+in the log, as a metric, and from `doctor`."""
 
 from __future__ import annotations
 

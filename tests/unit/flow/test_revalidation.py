@@ -202,6 +202,7 @@ async def test_active_users_survive_a_restart() -> None:
     sut.mail(ALICE, BOB)
     await sut.activity.write()
     again = Scene(sut.world, *sut.store.users.values())
+    await again.activity.load()
     keeping = asyncio.create_task(again.activity.keep())
     await asyncio.sleep(0.01)
     assert {user.address for user in again.activity.users()} == {ALICE, BOB}
