@@ -48,7 +48,8 @@ demo: setup  ## five mails through a running filter, each decision explained and
 	$(BIN)/smimefilter demo
 
 lock: setup  ## write the lock files from pyproject.toml; ARGS=--upgrade for newer versions
-	$(LOCK) $(ARGS) --group dev pyproject.toml -o requirements.lock
+	$(LOCK) $(ARGS) --group build pyproject.toml -o requirements.lock
+	$(LOCK) $(ARGS) --group dev pyproject.toml -o requirements-dev.lock
 	$(LOCK) $(ARGS) --group ldap -o requirements-ldap.lock
 
 clean:  ## remove what the other commands made, but for .venv
@@ -72,7 +73,7 @@ $(BIN)/pip:
 		$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
 	$(PYTHON) -m venv --clear $(VENV)
 
-$(VENV)/.locked: requirements.lock | $(BIN)/pip
+$(VENV)/.locked: requirements-dev.lock | $(BIN)/pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 

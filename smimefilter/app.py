@@ -254,6 +254,7 @@ class Running:
         self._helpers = [
             asyncio.create_task(self._activity.keep()),
             asyncio.create_task(self._revalidation.run()),
+            asyncio.create_task(self._relay.get_acquainted()),
         ]
         if self._app.config.fetch.crls:
             self._helpers.append(asyncio.create_task(self._crl_updates.run()))

@@ -15,6 +15,7 @@ import logging
 from collections.abc import Container, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from smimefilter.base.address import BadAddress, domain_key, domain_of
 from smimefilter.base.envelope import Deferred, Fate
@@ -22,13 +23,15 @@ from smimefilter.base.errors import AdminError, Status
 from smimefilter.config import Config
 from smimefilter.ports.relay import Outgoing
 
-from .client import NoDelivery
+from .client import Connection, NoDelivery
 from .connect import client_context
 from .pool import Pool
 from .transaction import deliver
 
 log = logging.getLogger(__name__)
 
+FIRST_RETRY: Final = 1.0  # seconds
+LAST_RETRY: Final = 60.0
 DEFAULT = ""  # the name of the next hop that takes what nothing else is said about
 
 
@@ -60,6 +63,19 @@ class SmtpRelay:
             fates.update(zip(positions, result, strict=True))
         return [fates[position] for position in range(len(outgoing.recipients))]
 
+    async def get_acquainted(self) -> None:
+        """Connect to the default next hop, and try until it answers: what it can do is what
+        clients are offered, and the first of them should not be offered more."""
+        wait = FIRST_RETRY
+        while True:
+            try:
+                await self._pools[DEFAULT].run(_nothing)
+            except NoDelivery:
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, LAST_RETRY)
+            else:
+                return
+
     def close(self) -> None:
         """Close idle connections."""
         for pool in self._pools.values():
@@ -90,6 +106,10 @@ class SmtpRelay:
             if f"*.{domain}" in self._routes:
                 return self._routes[f"*.{domain}"]
         return self._routes.get("*", DEFAULT)
+
+
+async def _nothing(_: Connection) -> None:
+    """A connection was wanted, and nothing of it."""
 
 
 def _part(outgoing: Outgoing, positions: Sequence[int]) -> Outgoing:

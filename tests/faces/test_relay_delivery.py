@@ -12,6 +12,7 @@ from smimefilter import config
 from smimefilter.base.envelope import Client, Deferred, Delivered, Fate, Recipient, Refused
 from smimefilter.base.errors import AdminError
 from smimefilter.ports.relay import Outgoing
+from smimefilter.smtp import relay as relay_module
 from smimefilter.smtp.relay import SmtpRelay
 from tests.support.smtp import DROP, EXTENSIONS, HANG, Hop, both_loops
 
@@ -70,6 +71,25 @@ async def test_a_mail_is_delivered_and_its_queue_id_known() -> None:
         "RCPT TO:<c@y.test>",
         "DATA",
     ]
+
+
+@both_loops
+async def test_what_the_next_hop_can_do_is_known_before_the_first_mail(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(relay_module, "FIRST_RETRY", 0.01)
+    async with Hop(["PIPELINING", "SIZE"]).running() as hop:
+        hop.on("CONNECT", DROP, "421 4.3.2 not now")
+        relay = relay_to(hop)
+        async with asyncio.timeout(8):
+            await relay.get_acquainted()
+        abilities = relay.abilities()
+        assert abilities is not None
+        assert "PIPELINING" in abilities
+        assert "8BITMIME" not in abilities
+        await relay.deliver(outgoing())
+        relay.close()
+        assert hop.connections == 3  # the last one serves the first mail
 
 
 PARAMS = [
