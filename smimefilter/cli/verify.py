@@ -100,8 +100,7 @@ def _data(one: Certificate, at: datetime, result: Trace) -> dict[str, Any]:
         "reasons": [_reason(reason) for reason in verdict.reasons],
         "paths": [
             {
-                "valid": path.valid,
-                "to-root": path.to_root,
+                "worth": path.worth.value,
                 "problems": [_reason(reason) for reason in path.problems],
                 "steps": [_step(step) for step in path.steps],
             }
@@ -155,13 +154,7 @@ def _lines(one: Certificate, at: datetime, result: Trace) -> Iterator[str]:
 
 
 def _path_lines(number: int, path: TrustPath) -> Iterator[str]:
-    if path.valid:
-        worth = "valid"
-    elif path.to_root:
-        worth = "not valid"
-    else:
-        worth = "leads to no root"
-    yield f"path {number}: {worth}"
+    yield f"path {number}: {path.worth}"
     for step in path.steps:
         yield from _step_lines(step)
     for reason in path.problems:

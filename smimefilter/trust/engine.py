@@ -50,10 +50,11 @@ class Tried:
 @dataclass(frozen=True, slots=True)
 class Examination:
     """A verdict, and what was looked at for it: ways to roots in the order they were tried,
-    and ways that end where no issuer is at hand."""
+    those that need not be tried any more, and ways that end where no issuer is at hand."""
 
     verdict: Verdict
     tried: tuple[Tried, ...] = ()
+    untried: tuple[Way, ...] = ()
     dead_ends: tuple[Way, ...] = ()
 
 
@@ -94,7 +95,9 @@ def examine(
         judgement.needs,
         judgement.asked,
     )
-    return Examination(verdict, tuple(judgement.tried), tuple(judgement.dead_ends))
+    tried, found = judgement.tried, judgement.found
+    untried = found.to_roots[len(tried) :]
+    return Examination(verdict, tuple(tried), tuple(untried), tuple(found.dead_ends))
 
 
 class _Reach(IntEnum):
@@ -136,7 +139,7 @@ class _Judgement:
         self._revocation = RevocationCheck(knowledge, rules, span)
         self._missing_issuers: dict[Certificate, IssuerNeed] = {}
         self.tried: list[Tried] = []
-        self.dead_ends: list[Way] = []
+        self.found = Found()
 
     @property
     def needs(self) -> tuple[Need, ...]:
@@ -152,8 +155,7 @@ class _Judgement:
         knowledge, leaf = self._knowledge, self._leaf
         if knowledge.is_struck(leaf):
             return _Outcome(Standing.BLACK_LISTED, (self._reason(Because.BLACK_LISTED),))
-        found = search(leaf, knowledge)
-        self.dead_ends = found.dead_ends
+        found = self.found = search(leaf, knowledge)
         if found.struck and not found.to_roots:
             return self._struck(found)
         if unsuitable := self._unsuitable():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from smimefilter.base.reasons import Reason
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
@@ -46,14 +47,22 @@ class Step:
     crls: tuple[CrlSeen, ...]
 
 
+class Worth(StrEnum):
+    """What a way is worth."""
+
+    VALID = "valid"
+    NOT_VALID = "not valid"
+    NOT_TRIED = "not tried: the verdict did not need it"
+    NO_ROOT = "leads to no root"
+
+
 @dataclass(frozen=True, slots=True)
 class Path:
     """One way that was looked at, the end entity first."""
 
     steps: tuple[Step, ...]
-    valid: bool
-    problems: tuple[Reason, ...]
-    to_root: bool  # False: it ends where no issuer is at hand
+    worth: Worth
+    problems: tuple[Reason, ...] = ()  # of one that is not valid
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +87,16 @@ def trace(
 
 def _paths(found: Examination, knowledge: Knowledge) -> list[Path]:
     paths = [
-        Path(_steps(one.way, knowledge), not one.problems, one.problems, to_root=True)
+        Path(
+            _steps(one.way, knowledge),
+            Worth.NOT_VALID if one.problems else Worth.VALID,
+            one.problems,
+        )
         for one in found.tried
     ]
+    paths += [Path(_steps(way, knowledge), Worth.NOT_TRIED) for way in found.untried]
     if not paths:
-        paths = [
-            Path(_steps(way, knowledge), valid=False, problems=(), to_root=False)
-            for way in found.dead_ends
-        ]
+        paths = [Path(_steps(way, knowledge), Worth.NO_ROOT) for way in found.dead_ends]
     return paths
 
 

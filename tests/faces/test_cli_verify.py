@@ -30,7 +30,7 @@ def test_the_path_and_what_each_certificate_says(installation: Installation) -> 
         bob.thumbprint,
     )
     (path,) = found["paths"]
-    assert path["valid"]
+    assert path["worth"] == "valid"
     assert subjects(path) == ["CN=bob", "CN=Test Sub CA", "CN=Test Root"]
     assert [step["root"] for step in path["steps"]] == [False, False, True]
     first = path["steps"][0]
@@ -62,7 +62,10 @@ def test_each_crl_and_what_it_said(installation: Installation) -> None:
 def test_at_another_time(installation: Installation) -> None:
     frank = installation.who(FRANK).certificate
     found = verified(installation, frank.thumbprint[:16], code=1)
-    assert (found["standing"], found["paths"]) == ("expired", [])
+    assert found["standing"] == "expired"
+    (path,) = found["paths"]
+    assert path["worth"].startswith("not tried")
+    assert subjects(path) == ["CN=frank", "CN=Test Sub CA", "CN=Test Root"]
     before = frank.not_after - timedelta(days=1)
     for at in (before.isoformat(), f"{before:%Y-%m-%d}"):
         found = verified(installation, frank.thumbprint[:16], "--at", at)
@@ -100,7 +103,7 @@ def test_a_file_brings_its_chain_and_no_trust(
     assert found["subject"] == "CN=Hans"
     assert found["standing"] == ("valid" if trusted else "untrusted")
     (path,) = found["paths"]
-    assert path["to-root"] is trusted
+    assert path["worth"] == ("valid" if trusted else "leads to no root")
     alone = tmp_path / "alone.pem"
     alone.write_bytes(certificates_pem([hans.certificate]))
     found = verified(installation, str(alone), code=1)
@@ -121,7 +124,9 @@ def test_other_paths_and_why_they_failed(installation: Installation, tmp_path: P
         file.write_bytes(certificates_pem([ida.certificate, *(c.certificate for c in order)]))
         found = verified(installation, str(file))
         assert found["standing"] == "valid"
-        assert found["paths"][-1]["valid"]
-        for path in found["paths"][:-1]:
-            assert not path["valid"]
+        worths = [path["worth"] for path in found["paths"]]
+        valid = worths.index("valid")
+        for path in found["paths"][:valid]:
+            assert path["worth"] == "not valid"
             assert path["problems"][0]["because"] == "expired"
+        assert len(worths) == 2
