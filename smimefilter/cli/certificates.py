@@ -28,7 +28,15 @@ from smimefilter.plan.snapshot import Moment
 from smimefilter.ports.stores import CertificateEntry, Shelf
 from smimefilter.trust.verdict import Purpose
 
-from .common import DEFAULT_CONFIG, Config, read_bytes, with_app, write_bytes
+from .common import (
+    DEFAULT_CONFIG,
+    Config,
+    Force,
+    read_bytes,
+    refuse_to_overwrite,
+    with_app,
+    write_bytes,
+)
 from .show import Json, everything, rows, say, summary
 
 app = typer.Typer(help="End-user and intermediate certificates.", no_args_is_help=True)
@@ -102,9 +110,11 @@ def export(
     thumbprints: Annotated[list[str], typer.Argument(help="Beginnings of thumbprints.")],
     to: Annotated[Path, typer.Option("--to", help="The file to write.")],
     form: Annotated[Form, typer.Option("--format", help="The file's format.")] = Form.PEM,
+    force: Force = False,
     config: Config = DEFAULT_CONFIG,
 ) -> None:
     """Write certificates to a file. Private keys: see `key export`."""
+    refuse_to_overwrite(to, force=force)
 
     async def look(app: App) -> list[Certificate]:
         store = app.database.certificates
@@ -118,13 +128,19 @@ def export(
 @app.command("remove")
 def remove_(
     thumbprint: Annotated[str, typer.Argument(help="The beginning of a thumbprint.")],
+    with_key: Annotated[
+        bool, typer.Option("--with-key", help="And its private key, which is gone then.")
+    ] = False,
     config: Config = DEFAULT_CONFIG,
 ) -> None:
-    """Take a certificate out of the store, together with its private key."""
+    """Take a certificate out of the store. One whose private key we hold needs `--with-key`."""
+    shelf = Shelf.CERTIFICATES
     entry = with_app(
-        config, lambda app: remove(app.database.certificates, thumbprint, Shelf.CERTIFICATES)
+        config,
+        lambda app: remove(app.database.certificates, thumbprint, shelf, with_key=with_key),
     )
-    say(f"removed {entry.certificate.subject}")
+    key = " and its private key" if entry.has_key else ""
+    say(f"removed {entry.certificate.subject}{key}")
 
 
 # shared with the groups for keys and roots

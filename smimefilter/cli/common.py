@@ -29,6 +29,7 @@ Config = Annotated[
         show_default=str(DEFAULT_CONFIG),
     ),
 ]
+Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
 PasswordFile = Annotated[
     Path | None,
     typer.Option(
@@ -71,6 +72,13 @@ def read_bytes(file: Path) -> bytes:
         what = (error.strerror or str(error)).lower()
         mend = "name a file that is there, and that we may read"
         raise AdminError(f"cannot read it: {what}", where=str(file), mend=mend) from None
+
+
+def refuse_to_overwrite(file: Path, *, force: bool) -> None:
+    """Raises `AdminError` where a file is there already, unless it is to be replaced."""
+    if file.exists() and not force:
+        mend = "name another one, or say --force"
+        raise AdminError("there is such a file already", where=str(file), mend=mend)
 
 
 def write_bytes(file: Path, content: bytes, *, secret: bool = False) -> None:

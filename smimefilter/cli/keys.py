@@ -19,8 +19,10 @@ from .certificates import COLUMNS, listing, sources_of
 from .common import (
     DEFAULT_CONFIG,
     Config,
+    Force,
     PasswordFile,
     read_password,
+    refuse_to_overwrite,
     with_app,
     write_bytes,
 )
@@ -69,9 +71,11 @@ def export(
     to: Annotated[Path, typer.Option("--to", help="The file to write.")],
     form: Annotated[Form, typer.Option("--format", help="The file's format.")] = Form.PKCS12,
     password_file: PasswordFile = None,
+    force: Force = False,
     config: Config = DEFAULT_CONFIG,
 ) -> None:
     """Write a private key with its certificates to a file, under a password."""
+    refuse_to_overwrite(to, force=force)
     password = read_password(password_file, "Password for the new file")
 
     async def work(app: App) -> bytes:

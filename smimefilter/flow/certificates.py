@@ -103,12 +103,21 @@ async def find(
     return found.popitem()[1]
 
 
-async def remove(store: Certificates, thumbprint: str, shelf: Shelf) -> CertificateEntry:
-    """Take a certificate out of a shelf, with its private key; what it was.
+async def remove(
+    store: Certificates, thumbprint: str, shelf: Shelf, *, with_key: bool = False
+) -> CertificateEntry:
+    """Take a certificate out of a shelf; what it was. Its private key goes with it, which
+    has to be asked for.
 
     `thumbprint` as for `find`. Raises `AdminError`.
     """
     entry = await find(store, thumbprint, shelf)
+    if entry.has_key and not with_key:
+        raise AdminError(
+            "its private key would be gone as well",
+            where=entry.certificate.subject,
+            mend="write it to a file with `key export` first, then say --with-key",
+        )
     await store.remove(entry.certificate.thumbprint, shelf)
     return entry
 

@@ -19,7 +19,9 @@ from smimefilter.plan.snapshot import Moment
 from smimefilter.policy.preferences import (
     ADDITIONAL_CERTIFICATES,
     ENCRYPTION_CERTIFICATES,
+    LOCALITY,
     SIGNING_CERTIFICATE,
+    Locality,
 )
 from smimefilter.policy.tree import Scopes
 from smimefilter.ports.stores import (
@@ -66,6 +68,7 @@ def look_over(
         *_roots(store),
         *_own_certificates(store, moment),
         *_active_users(moment, users),
+        *_policies(moment),
         *_named_certificates(moment),
         *_crls(store, moment.now),
         *_sources(sources),
@@ -126,6 +129,27 @@ def _active_users(moment: Moment, users: Sequence[ActiveUser]) -> Iterator[Findi
     if users and not found:
         count = len({user.address for user in users})
         yield Finding(Grade.GOOD, "active users", f"{count}, certificates in order")
+
+
+def _policies(moment: Moment) -> Iterator[Finding]:
+    """Policies as they were shipped, and those that make nobody ours."""
+    tree = moment.snapshot.tree
+    scopes = [*tree.database.items(), *tree.files.items()]
+    examples = sorted({scope for scope, _ in scopes if _is_example(scope)})
+    if examples:
+        what = f"set for examples: {', '.join(examples)}"
+        yield Finding(Grade.WARNING, "policies", what, "put your own domains in their place")
+    localities = (set_.get(LOCALITY.name) for _, set_ in scopes)
+    if not any(found and found.value is Locality.INTERNAL for found in localities):
+        what = "no domain is `locality: internal`: nobody is one of our own people"
+        yield Finding(Grade.WARNING, "policies", what, "say so for your own domains")
+
+
+def _is_example(scope: str) -> bool:
+    """The domains that documentation uses, RFC 2606."""
+    domain = scope.rpartition("@")[2].removeprefix("*.")
+    labels = domain.split(".")
+    return labels[-1] == "example" or (labels[-2:-1] == ["example"] and len(labels) >= 2)
 
 
 def _named_certificates(moment: Moment) -> Iterator[Finding]:

@@ -96,7 +96,10 @@ class Filter:
             self.journal.trouble("mail deferred: defect", error, id=transaction.id)
         took = (time.perf_counter() - started) * 1000
         fates = way.settled()
-        self.journal.mail(MailRecord(transaction, way.plan, tuple(fates), took, way.revision))
+        record = MailRecord(
+            transaction, way.plan, tuple(fates), took, way.revision, way.message_id
+        )
+        self.journal.mail(record)
         return fates
 
 
@@ -113,6 +116,7 @@ class _Way:
         self._fates: list[Fate | None] = [None] * len(transaction.recipients)
         self.plan: Plan | None = None
         self.revision = 0
+        self.message_id = ""
 
     async def go(self) -> None:
         """From facts to fates."""
@@ -121,6 +125,7 @@ class _Way:
         if len(mail.message.all("Received")) > MAX_HOPS:
             self.settle_rest(LOOP)
             return
+        self.message_id = mail.message_id
         ours = by.origins.is_ours(transaction.client)
         state, moment, plan = self._decide(mail, ours=ours)
         if by.lookups is not None and plan.needs:

@@ -94,6 +94,7 @@ class LogJournal:
             "mail",
             id=transaction.id,
             sender=transaction.sender,
+            message_id=record.message_id,
             queue_in=transaction.client.ident,
             client=transaction.client.xforward.get("ADDR") or transaction.client.peer,
             login=transaction.client.login,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
+from typing import Final
 
 from smimefilter.base.address import BadAddress, address_key
 from smimefilter.cms.recognise import Kind, kind_of
@@ -23,6 +24,9 @@ from smimefilter.message.mime import (
 )
 from smimefilter.message.wire import Message
 from smimefilter.policy.patterns import MAX_MATCHED
+
+LONGEST_ID: Final = 250  # bytes
+_UNPRINTABLE: Final = re.compile(rb"[^!-~]")
 
 
 class Mail:
@@ -47,6 +51,12 @@ class Mail:
             return address_key(found[0]) if len(found) == 1 else None
         except (BadHeader, BadAddress):
             return None
+
+    @property
+    def message_id(self) -> str:
+        """The Message-ID, as far as it is printable ASCII and not too long; for the log."""
+        value = self.message.get("Message-ID") or b""
+        return _UNPRINTABLE.sub(b"?", value[:LONGEST_ID]).decode("ascii")
 
     @cached_property
     def visible(self) -> frozenset[str]:

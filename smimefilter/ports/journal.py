@@ -18,6 +18,7 @@ class MailRecord:
     fates: tuple[Fate, ...]
     milliseconds: float
     revision: int = 0
+    message_id: str = ""  # as the mail has it, cleaned
 
 
 class Witness(Protocol):

@@ -69,7 +69,12 @@ def test_export_of_one_certificate_as_it_is(installation: Installation) -> None:
     command(*export, "der")
     assert file.read_bytes() == bob.der
     assert file.stat().st_mode & 0o777 == 0o644
-    assert "export the key instead" in command.complaint(*export, "p12")
+    assert "export the key instead" in command.complaint(*export, "p12", "--force")
+    file.write_text("something dear")
+    assert command.complaint(*export, "der").endswith("(name another one, or say --force)")
+    assert file.read_text() == "something dear"
+    command(*export, "der", "--force")
+    assert file.read_bytes() == bob.der
 
 
 def test_list_finds_by_every_field(installation: Installation) -> None:

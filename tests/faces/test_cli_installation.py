@@ -123,6 +123,33 @@ def test_doctor_tells_what_will_cause_trouble(installation: Installation) -> Non
     assert ("bad", f"encryption-certificates at {BOB} (database)") in told
 
 
+@pytest.mark.parametrize(
+    ("policy", "told"),
+    [
+        ("preferences: {sign: never}\n", ["no domain is `locality: internal`"]),
+        (
+            "domains: [{domain: mail.example.com, preferences: {locality: internal}}]\n",
+            ["set for examples: mail.example.com"],
+        ),
+        ("users: {a@partner.example: {locality: internal}}\n", ["set for examples: a@partner"]),
+        ("domains: [{domain: in.test, preferences: {locality: internal}}]\n", []),
+        ("domains: [{domain: example.co.test, preferences: {locality: internal}}]\n", []),
+    ],
+)
+def test_doctor_tells_of_policies_as_they_are_shipped(
+    installation: Installation, policy: str, told: list[str]
+) -> None:
+    installation.settings(policy)
+    findings = installation.command("doctor", "--json", code=1).json
+    found = [
+        one["what"]
+        for one in findings
+        if one["about"] == "policies" and one["grade"] == "warning"
+    ]
+    assert len(found) == len(told)
+    assert all(what.startswith(text) for what, text in zip(found, told, strict=True))
+
+
 def test_doctor_goes_on_without_roots(installation: Installation) -> None:
     installation.command("root", "remove", installation.people.root.thumbprint)
     found = grades(installation, code=1)  # because of the next hop

@@ -92,7 +92,13 @@ def test_openssl_reads_what_is_exported(installation: Installation) -> None:
 
 
 def test_removing_a_certificate_takes_its_key_along(installation: Installation) -> None:
-    installation.command("certificate", "remove", installation.who(ALICE).thumbprint)
+    remove = ("certificate", "remove", installation.who(ALICE).thumbprint)
+    complaint = installation.command.complaint(*remove)
+    assert complaint.startswith("CN=alice: its private key would be gone as well")
+    assert "--with-key" in complaint
+    assert installation.command("key", "list", "--json").json
+    done = installation.command(*remove, "--with-key")
+    assert done.out == "removed CN=alice and its private key\n"
     assert installation.command("key", "list").out == "no private keys\n"
 
 

@@ -150,7 +150,9 @@ async def test_a_beginning_of_several(
 
 async def test_removing(database: Database) -> None:
     store = database.certificates
-    removed = await remove(store, ALICE.thumbprint[:12], Shelf.CERTIFICATES)
+    with pytest.raises(AdminError, match="private key would be gone"):
+        await remove(store, ALICE.thumbprint, Shelf.CERTIFICATES)
+    removed = await remove(store, ALICE.thumbprint[:12], Shelf.CERTIFICATES, with_key=True)
     assert removed.certificate == ALICE.certificate
     assert removed.has_key
     assert await store.keys() == []

@@ -165,3 +165,17 @@ def test_a_header_that_is_too_large_is_said_to_be() -> None:
     for fact in ("author", "visible", "sensitivities", "is_signed", "is_encrypted"):
         with pytest.raises(HeaderTooLarge):
             getattr(found, fact)
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (b"Message-ID: <1@x.test>\r\n", "<1@x.test>"),
+        (b"Message-Id:\r\n <1@x.test>\r\n", "<1@x.test>"),
+        (b"", ""),
+        (b"Message-ID: <\xff\x1b[31m a>\r\n", "<??[31m?a>"),
+        (b"Message-ID: <" + b"a" * 999 + b">\r\n", "<" + "a" * 249),
+    ],
+)
+def test_the_message_id_is_made_fit_for_a_log(header: bytes, expected: str) -> None:
+    assert Mail(Message(header + b"\r\nbody")).message_id == expected
