@@ -74,8 +74,8 @@ class SignerTemplate:
         is not the certificate's.
         """
         certificate = signer.certificate
-        scheme = scheme_of(algorithm, signer.key)
         try:
+            scheme = scheme_of(_allowed(algorithm, certificate), signer.key)
             if unfit := why_not_sign(certificate):
                 raise CannotSign(unfit)
             if certificate.public_key != signer.key.public_key():
@@ -169,6 +169,19 @@ def _around(inner: bytes, more: int) -> bytes:
     head = der.header(der.SEQUENCE, len(inner) + more) + inner
     head = SIGNED_DATA + der.header(der.CONTEXT_0, len(head) + more) + head
     return der.header(der.SEQUENCE, len(head) + more) + head
+
+
+def _allowed(algorithm: SignatureAlgorithm, certificate: Certificate) -> SignatureAlgorithm:
+    """The algorithm, or what a key for PSS alone allows in its place: PSS, and where it says so
+    with one digest only. RFC 4055 §3.1. Raises `CannotSign`."""
+    digest = certificate.pss_digest
+    if digest is None:
+        return algorithm
+    name = f"{digest or algorithm.value.removesuffix('-pss')}-pss"
+    try:
+        return SignatureAlgorithm(name)
+    except ValueError:
+        raise CannotSign(f"its key signs with {digest.upper()} only") from None
 
 
 def _without_root(chain: tuple[Certificate, ...]) -> tuple[Certificate, ...]:

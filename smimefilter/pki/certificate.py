@@ -15,7 +15,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Final, TypeVar
 
-from asn1crypto import core
+from asn1crypto import algos, core
+from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa, x448, x25519
@@ -42,6 +43,7 @@ KEY_USAGES: Final = {
 }
 _DSA_BARE: Final = bytes.fromhex("3009 0607 2a8648ce380401 03")  # a key without parameters
 _DSA_STAND_IN: Final = bytes.fromhex("3009 0607 2a8648ce38047f 03")  # an unassigned OID
+_PSS_OID: Final = x509.ObjectIdentifier("1.2.840.113549.1.1.10")
 _STAND_IN_OID: Final = x509.ObjectIdentifier("1.2.840.10040.4.127")
 _KEY_ALGORITHMS: Final = {
     rsa.RSAPublicKey: "rsa",
@@ -267,6 +269,21 @@ class Certificate:
         if _DSA_BARE not in self.der:
             return False
         return self.parsed.public_key_algorithm_oid == _STAND_IN_OID
+
+    @cached_property
+    def pss_digest(self) -> str | None:
+        """The digest that its key signs with, where that is an RSA key for PSS alone (RFC 4055
+        §1.2); empty where any will do. None for every other key."""
+        if self.parsed.public_key_algorithm_oid != _PSS_OID:
+            return None
+        try:
+            algorithm = asn1_x509.Certificate.load(self.der).public_key["algorithm"]
+            parameters = algorithm["parameters"]
+            if not isinstance(parameters, algos.RSASSAPSSParams):
+                return ""
+            return str(parameters["hash_algorithm"]["algorithm"].native)
+        except (ValueError, TypeError, KeyError) as error:
+            raise UnreadableCertificate(f"the parameters of its key: {error}") from None
 
     @cached_property
     def key_size(self) -> int:

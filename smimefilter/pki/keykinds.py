@@ -28,7 +28,6 @@ ENCRYPTION_USAGE: Final = {
 """Kinds of key that encrypt, and the key usage that says so."""
 
 _SIGNING: Final = frozenset({"rsa", "ec", "ed25519"})
-_PSS_ONLY: Final = "1.2.840.113549.1.1.10"
 _CONTENT_KEY: Final = bytes(32)  # as long as one can be
 _PADDINGS: Final = (
     padding.PKCS1v15(),
@@ -42,7 +41,7 @@ def why_not_encrypt(certificate: Certificate) -> str:
     kind = certificate.key_algorithm
     if kind not in ENCRYPTION_USAGE:
         return f"{kind} does not encrypt"
-    if certificate.parsed.public_key_algorithm_oid.dotted_string == _PSS_ONLY:
+    if certificate.pss_digest is not None:
         return "an RSA key that only signs"
     return _unknown_curve(certificate) or _flaw(certificate)
 

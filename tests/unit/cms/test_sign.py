@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -11,6 +13,7 @@ from asn1crypto import cms, tsp, x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +21,9 @@ from smimefilter.base.algorithms import SignatureAlgorithm
 from smimefilter.cms.algorithms import CannotSign
 from smimefilter.cms.sign import Signer, SignerTemplate, detached, encapsulated
 from smimefilter.pki.build import Profile, issue
+from smimefilter.pki.certificate import Certificate
 from smimefilter.pki.usage import for_signing
+from tests.support.needs import need
 from tests.support.pki import NOW, YEAR, Issued, key_of, root
 
 CONTENT: Final = b"Content-Type: text/plain\r\n\r\nHello\r\n"
@@ -264,3 +269,53 @@ def test_no_key_in_a_repr() -> None:
     who = person()
     signer = Signer(who.certificate, who.chain, who.key)
     assert "key" not in repr(signer).lower()
+
+
+# keys for PSS alone
+
+
+def pss_only(folder: Path, *options: str) -> Signer:
+    """Somebody whose certificate says that the key is for PSS alone, as openssl makes it."""
+    openssl = need("openssl")
+    made = [openssl, "genpkey", "-algorithm", "RSA-PSS", "-out", "key.pem"]
+    for option in ("rsa_keygen_bits:2048", *options):
+        made += ["-pkeyopt", option]
+    requested = [openssl, "req", "-x509", "-key", "key.pem", "-subj", "/CN=Pss", "-days", "2"]
+    requested += ["-addext", "keyUsage=digitalSignature", "-outform", "DER", "-out", "cert"]
+    for command in (made, [*requested, *(["-sha384"] if options else [])]):
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    key = load_pem_private_key((folder / "key.pem").read_bytes(), None)
+    return Signer(Certificate.read((folder / "cert").read_bytes()), (), key)
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(
+    ("options", "asked", "used"),
+    [
+        ((), SignatureAlgorithm.SHA256, "sha256"),
+        ((), SignatureAlgorithm.SHA512_PSS, "sha512"),
+        (
+            (
+                "rsa_pss_keygen_md:sha384",
+                "rsa_pss_keygen_mgf1_md:sha384",
+                "rsa_pss_keygen_saltlen:48",
+            ),
+            SignatureAlgorithm.SHA256,
+            "sha384",
+        ),
+    ],
+)
+def test_a_key_for_pss_alone_signs_so_whatever_policy_says(
+    tmp_path: Path, options: tuple[str, ...], asked: SignatureAlgorithm, used: str
+) -> None:
+    who = pss_only(tmp_path, *options)
+    der = detached([CONTENT], SignerTemplate.of(who, asked), NOW)
+    info = signer_info(parsed(der))
+    assert info["signature_algorithm"]["algorithm"].native == "rsassa_pss"
+    assert info["digest_algorithm"]["algorithm"].native == used
+    (tmp_path / "signed").write_bytes(der)
+    (tmp_path / "content").write_bytes(CONTENT)
+    verify = [need("openssl"), "cms", "-verify", "-inform", "DER", "-in", "signed", "-binary"]
+    verify += ["-content", "content", "-noverify", "-out", "verified"]
+    subprocess.run(verify, cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "verified").read_bytes() == CONTENT
