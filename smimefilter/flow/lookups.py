@@ -117,10 +117,8 @@ class Lookups:
     # OCSP
 
     async def _fetch_answer(self, need: OcspNeed) -> bool:
-        known = self._snapshots.current.snapshot.trust.knowledge.answers.get(need.key)
-        stored = await self._answers.get(need.key, self._clock())
-        if stored is not None and (known is None or stored != known.der):
-            self._snapshots.learn(need.key, OcspAnswer.read(stored))  # another node's
+        if answer := await self._stored(need):
+            self._snapshots.learn(need.key, answer)
             return True
         for url in need.urls:
             try:
@@ -132,6 +130,18 @@ class Lookups:
             await self._answers.put(need.key, answer.der, until, self._clock())
             return True
         return False
+
+    async def _stored(self, need: OcspNeed) -> OcspAnswer | None:
+        """What another node was told, if that is newer than what is at hand."""
+        known, stored = self._known(need), await self._answers.get(need.key, self._clock())
+        if stored is None or (known is not None and stored == known.der):
+            return None
+        answer = OcspAnswer.read(stored)
+        newer = (
+            known is None
+            or _single(answer, need).this_update > _single(known, need).this_update
+        )
+        return answer if newer else None
 
     async def _ask(self, url: str, need: OcspNeed) -> tuple[OcspAnswer, datetime]:
         nonce = secrets.token_bytes(_NONCE)
@@ -147,7 +157,14 @@ class Lookups:
         answer = OcspAnswer.read(fetched.content or b"")
         if answer.nonce is not None and answer.nonce != nonce:
             raise UnreadableOcsp("an answer to somebody else's question (its nonce differs)")
-        return answer, _until(_single(answer, need))
+        single = _single(answer, need)
+        known = self._known(need)
+        if known is not None and _single(known, need).this_update > single.this_update:
+            raise UnreadableOcsp("an answer older than the one at hand")
+        return answer, _until(single, need)
+
+    def _known(self, need: OcspNeed) -> OcspAnswer | None:
+        return self._snapshots.current.snapshot.trust.knowledge.answers.get(need.key)
 
     # issuers
 
@@ -184,13 +201,16 @@ def _key(need: Need) -> _Key:
 
 def _single(answer: OcspAnswer, need: OcspNeed) -> Single:
     key = public_key_of(need.issuer.der)
-    for single in answer.singles:
-        if single.is_for(need.certificate, key):
-            return single
-    raise UnreadableOcsp("an answer about other certificates")
+    single = answer.single_for(need.certificate, key)
+    if single is None:
+        raise UnreadableOcsp("an answer about other certificates")
+    return single
 
 
-def _until(single: Single) -> datetime:
+def _until(single: Single, need: OcspNeed) -> datetime:
+    """How long an answer is of use: one that revokes as long as there is anything to revoke."""
+    if single.status == "revoked":
+        return need.certificate.not_after
     return single.next_update or single.this_update + LONGEST
 
 

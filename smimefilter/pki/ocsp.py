@@ -86,6 +86,12 @@ class OcspAnswer:
     def __repr__(self) -> str:
         return f"<OcspAnswer of {self.produced_at:%Y-%m-%d %H:%M}>"
 
+    def single_for(self, certificate: Certificate, issuer_key: bytes) -> Single | None:
+        """What it says about a certificate; of several the one that revokes, else the newest.
+        `issuer_key` as for `Single.is_for`. Raises `UnreadableCertificate`."""
+        about = [one for one in self.singles if one.is_for(certificate, issuer_key)]
+        return max(about, key=lambda s: (s.status == "revoked", s.this_update), default=None)
+
     @classmethod
     def read(cls, der: bytes) -> OcspAnswer:
         """Take an answer apart. Raises `UnreadableOcsp`."""

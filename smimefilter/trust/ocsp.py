@@ -5,6 +5,9 @@ by the issuer's key or by a delegate: whoever the issuer itself gave a certifica
 answers. A delegate's certificate is valid in time, strong and, unless the issuer waives that,
 not revoked by a CRL at hand. An answer that does not count says nothing at all.
 
+As with CRLs, time takes away what an answer clears and not what it revokes: *revoked* stays so
+until a newer answer says otherwise, and its delegate need only have been valid when it signed.
+
 Leaves reading to `pki/ocsp.py`, what a status means for a path to `revocation.py`, fetching to
 `flow/lookups.py`. RFC 6960 §3.2 and §4.2.2.2; `docs/decisions/0010-ocsp.md`.
 Raises `UnreadableCertificate` for what the path's own certificates say.
@@ -48,6 +51,7 @@ class Told:
 
     status: str = ""  # good, revoked or unknown; empty: nothing that counts
     words: str = ""
+    wanted: bool = True  # a newer answer is
 
 
 def ocsp_urls(certificate: Certificate) -> tuple[str, ...]:
@@ -85,19 +89,21 @@ def told(
     hand revoke the first certificate of a way."""
     link, issuer = way[0], way[1]
     key = public_key_of(issuer.certificate.der)
-    single = next((one for one in answer.singles if one.is_for(link.certificate, key)), None)
+    single = answer.single_for(link.certificate, key)
     if single is None:
         return Told(words="the answer is about other certificates")
-    if stale := _stale(single, span):
+    if not span.reaches(single.this_update - SKEW):
+        return Told(words=f"not given yet at that time: {day(single.this_update)}")
+    stale = _stale(single, span)
+    if stale and single.status != "revoked":
         return Told(words=stale)
-    if flaw := _unsigned(answer, way, knowledge, rules, span, is_revoked):
+    signed = Span(single.this_update) if single.status == "revoked" else span
+    if flaw := _unsigned(answer, way, knowledge, rules, signed, is_revoked):
         return Told(words=flaw)
-    return Told(single.status, _words(single))
+    return Told(single.status, _words(single), wanted=bool(stale))
 
 
 def _stale(single: Single, span: Span) -> str:
-    if not span.reaches(single.this_update - SKEW):
-        return f"not given yet at that time: {day(single.this_update)}"
     until = single.next_update or later(single.this_update, LONGEST)
     return f"held until {day(until)}" if span.is_past(until) else ""
 

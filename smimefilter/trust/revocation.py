@@ -4,7 +4,8 @@ For each certificate below the root, the CRLs that may speak for it are asked fr
 down: those of its issuer, and those of the CRL issuers its distribution points name. The first
 that lists it revokes it. Each that covers it, is in force and does not list it clears it for
 the reasons it would tell; it is clear when all reasons are told. A newer CRL supersedes the
-older ones of its scope; one of a doubtful signer only keeps them from clearing.
+older ones of its scope; one of a doubtful signer only keeps them from clearing. What an older
+one of another key lists stays revoked: a CA that changed its key may keep a set for each.
 
 What a CRL cannot answer it does not answer: one for other certificates, a delta without its
 base, one with critical extensions nobody here processes, one out of date or of a doubtful
@@ -144,11 +145,13 @@ class RevocationCheck:
                 status.cleared.append((Because.OCSP_GOOD, found.words))
             case "revoked":
                 status.revoked = (Because.REVOKED, found.words)
-            case _:
-                words = found.words or "the responder does not know it"
+            case "unknown":
+                words = f"the responder does not know it; {found.words}"
                 status.notes.append((Because.OCSP_INCONCLUSIVE, words))
-                if not found.status:
-                    self.needs[key] = OcspNeed(key, certificate, issuer, urls)
+            case _:
+                status.notes.append((Because.OCSP_INCONCLUSIVE, found.words))
+        if found.wanted:
+            self.needs[key] = OcspNeed(key, certificate, issuer, urls)
 
     def _is_revoked_by_crl(self, way: Way) -> bool:
         status = self._by_crls(way)
@@ -189,10 +192,14 @@ class _Asked:
         status = self._status
         superseded: set[_Scope] = set()
         for crl in self._crls:
-            if crl.scope not in superseded and self._settles(crl):
+            if crl.scope in superseded:
+                self._hear_another_key(crl)
+            elif not status.is_clear and self._settles(crl):
                 superseded.add(crl.scope)
-            if status.revoked or status.is_clear:
+            if status.revoked:
                 return status
+        if status.is_clear:
+            return status
         if status.cleared:
             used = ", ".join(called for _, called in status.cleared)
             detail = f"not for all reasons of revocation; {used}"
@@ -211,8 +218,7 @@ class _Asked:
             return False
         signer, flaw = self._signer(crl)
         if signer is None:
-            self._note(Because.CRL_INVALID, crl, flaw)
-            self._status.cut_short |= entry is not None and self._signers.effort.fell_short
+            self._reject(crl, flaw, listed=entry is not None)
             return False
         if self._revokes(crl, signer, entry):
             return False
@@ -229,6 +235,29 @@ class _Asked:
                 self._note(Because.CRL_INCONCLUSIVE, crl, flaw)
                 return False
         return self._answers(crl, base, signer, reasons)
+
+    def _hear_another_key(self, crl: IssuedCrl) -> None:
+        """What a superseded CRL lists counts, unless it is one of its own key that is newer."""
+        entry = crl.listing(self._link)
+        if entry is None:
+            return
+        signer, flaw = self._signer(crl)
+        if signer is None:
+            self._reject(crl, flaw, listed=True)
+        elif not any(self._supersedes(newer, signer, crl) for newer in self._crls):
+            self._revokes(crl, signer, entry)
+
+    def _supersedes(self, crl: IssuedCrl, signer: Signer, other: IssuedCrl) -> bool:
+        """Whether a CRL takes the place of another that `signer` signed."""
+        return (
+            crl.scope == other.scope
+            and newness(crl) > newness(other)
+            and not crl.crl.is_delta
+            and not self._cannot_clear(crl, crl.reasons_for(self._link))
+            and self._span.reaches(crl.crl.this_update)
+            and self._signers.effort.spend(1)
+            and crl.signed_by(signer.link)
+        )
 
     def _answers(
         self, crl: IssuedCrl, base: IssuedCrl | None, signer: Signer, reasons: int
@@ -250,6 +279,11 @@ class _Asked:
         detail = self._called(crl, signer) + (f" with {_called(base)}" if base else "")
         self._status.cleared.append((Because.CRL_CHECKED, detail))
         return True
+
+    def _reject(self, crl: IssuedCrl, flaw: str, *, listed: bool) -> None:
+        """A CRL of nobody entitled, unless it was too much to try who signed it."""
+        self._note(Because.CRL_INVALID, crl, flaw)
+        self._status.cut_short |= listed and self._signers.effort.fell_short
 
     def _signer(self, crl: IssuedCrl) -> tuple[Signer | None, str]:
         """Who signed it, or why its listings say nothing about this certificate."""

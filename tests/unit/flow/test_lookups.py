@@ -206,6 +206,25 @@ async def test_what_is_no_answer_is_not_learned(answer: Any) -> None:
     assert scene.journal.troubles
 
 
+async def test_an_older_answer_never_replaces_a_newer_one() -> None:
+    scene = Scene(SUB)
+    newer = ocsp_answer(BOB, SUB, "revoked", this_update=NOW - HOUR, next_update=NOW - HOUR / 2)
+    older = ocsp_answer(BOB, SUB, this_update=NOW - 2 * HOUR, next_update=NOW + HOUR)
+    scene.snapshots.answers = {KEY: OcspAnswer.read(newer)}
+    scene.net.answers[URL] = older
+    await scene.answers.put(KEY, older, NOW + HOUR, NOW)
+    assert not await scene.meet(NEED)
+    assert scene.snapshots.answers[KEY].der == newer
+    assert "older than the one at hand" in str(scene.journal.troubles[0][1])
+
+
+async def test_what_revokes_is_kept_as_long_as_the_certificate_lasts() -> None:
+    scene = Scene(SUB)
+    scene.net.answers[URL] = answering("revoked")
+    assert await scene.meet(NEED)
+    assert scene.answers.kept[KEY][1] == BOB.certificate.not_after
+
+
 async def test_an_answer_without_a_nonce_is_taken() -> None:
     scene = Scene(SUB)
     scene.net.answers[URL] = ocsp_answer(BOB, SUB)

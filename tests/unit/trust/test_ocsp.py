@@ -119,6 +119,24 @@ def test_what_does_not_count_says_nothing_and_is_asked_for(answer: bytes) -> Non
     assert judged(answer, rules=ASKING).usable  # as it is without OCSP
 
 
+@pytest.mark.parametrize("by", [None, RESPONDER])
+def test_what_was_revoked_stays_so_until_a_newer_answer(by: Issued | None) -> None:
+    answer = ocsp_answer(
+        BOB, SUB, "revoked", by=by, this_update=NOW - 9 * HOUR, next_update=NOW - 8 * HOUR
+    )
+    found = judged(answer, rules=ASKING)
+    assert found.standing is Standing.REVOKED
+    assert found.needs  # but a newer one is wanted
+
+
+def test_whoever_said_so_need_not_be_valid_any_more() -> None:
+    gone = impostor(not_before=NOW - 400 * HOUR, not_after=NOW - HOUR)
+    early = {"this_update": NOW - 9 * HOUR, "next_update": NOW - 8 * HOUR, "by": gone}
+    assert judged(ocsp_answer(BOB, SUB, "revoked", **early)).standing is Standing.REVOKED
+    late = {"this_update": NOW - HOUR / 2, "by": gone}  # it had expired when it signed
+    assert judged(ocsp_answer(BOB, SUB, "revoked", **late)).standing is Standing.UNTRUSTED
+
+
 def test_a_revoked_delegate_does_not_count() -> None:
     known = knowing([ROOT], [SUB], [ROOT.crl(), SUB.crl([RESPONDER])])
     answer = ocsp_answer(BOB, SUB, by=RESPONDER)
