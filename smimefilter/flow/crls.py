@@ -23,17 +23,21 @@ from smimefilter.base.errors import AdminError
 from smimefilter.pki.crl import Crl, UnreadableCrl
 from smimefilter.pki.details import crl_issuer
 from smimefilter.pki.keyfile import UnreadableKeyFile, read
+from smimefilter.plan.snapshot import trust_rules
 from smimefilter.policy.preferences import FETCH_USER_CRLS
 from smimefilter.ports.journal import Journal
 from smimefilter.ports.net import Fetched, FetchFailed, Net, Request
 from smimefilter.ports.stores import Crls, CrlSource, CrlSources
 from smimefilter.trust.issued import IssuedCrl
 from smimefilter.trust.knowledge import Knowledge
+from smimefilter.trust.link import Link
 from smimefilter.trust.sources import CrlPlaces, newer_than, signer_of, superseded
+from smimefilter.trust.strength import weak_signature
 
 from .crl_turns import Turns
 from .snapshots import Snapshots
 
+SKEW: Final = timedelta(minutes=5)  # clocks differ
 LEASE: Final = timedelta(minutes=15)  # longer than any fetch, reading a large one included
 LOOK_EVERY: Final = 1.0  # seconds between looks for a new snapshot
 CLAIM_EVERY: Final = 15.0  # seconds between looks for URLs that are due
@@ -182,27 +186,40 @@ class CrlUpdates:
         return min(updates, key=lambda update: _TOLD_FIRST.index(update.outcome))
 
     async def _judge(self, source: CrlSource, fetched: Fetched, crl: IssuedCrl) -> Update:
-        knowledge = self._knowledge
         called = _called(crl.crl)
-        others = [*self._stored_since(), *knowledge.crls_named(crl.issuer_name)]
-        signer = await asyncio.to_thread(signer_of, crl, knowledge)
+        signer, flaw = await asyncio.to_thread(self._signer_of, crl)
         if signer is None:
-            stale = {source.sha256} if self._is_unsigned(source.sha256) else set()
-            await self._crls.replace(crl.crl.der, stale, source.url)
-            what = f"{called}: kept, not used: no CA at hand signed it"
-            return self._failed(replace(source, sha256=crl.crl.sha256), what, Outcome.INVALID)
+            return await self._keep_unused(source, crl, f"{called}: kept, not used: {flaw}")
+        others = [*self._stored_since(), *self._knowledge.crls_named(crl.issuer_name)]
         newer = await asyncio.to_thread(newer_than, crl, signer, others)
         if newer is not None:
             what = f"{called}: older than the one at hand ({_called(newer.crl)}), not taken"
             return self._failed(source, what, Outcome.OLDER)
-        gone = await asyncio.to_thread(superseded, crl, signer, others)
-        is_new = await self._crls.replace(
-            crl.crl.der, {old.crl.sha256 for old in gone}, source.url
-        )
+        gone = set()
+        if crl.crl.this_update <= self._clock() + SKEW:  # else the old ones are still in force
+            found = await asyncio.to_thread(superseded, crl, signer, others)
+            gone = {old.crl.sha256 for old in found}
+        is_new = await self._crls.replace(crl.crl.der, gone, source.url)
         self._stored_since().append(crl)
         outcome = Outcome.NEW if is_new else Outcome.UNCHANGED
         what = called if is_new else f"unchanged: {called}"
         return self._succeeded(outcome, source, fetched, crl.crl, what)
+
+    def _signer_of(self, crl: IssuedCrl) -> tuple[Link | None, str]:
+        """Who signed a CRL so that it can be used; or why it cannot be."""
+        signer = signer_of(crl, self._knowledge)
+        if signer is None:
+            return None, "no CA at hand signed it"
+        view = self._snapshots.current.snapshot.tree.view("")
+        weak = weak_signature(crl.scheme, trust_rules(view))
+        return (None, weak) if weak else (signer, "")
+
+    async def _keep_unused(self, source: CrlSource, crl: IssuedCrl, what: str) -> Update:
+        """Store it for people to see, in the place of the last such one from this URL."""
+        last = self._at_hand(source.sha256)
+        unused = last is not None and self._signer_of(IssuedCrl(last))[0] is None
+        await self._crls.replace(crl.crl.der, {source.sha256} if unused else set(), source.url)
+        return self._failed(replace(source, sha256=crl.crl.sha256), what, Outcome.INVALID)
 
     def _at_hand(self, sha256: str) -> Crl | None:
         stored = (issued.crl for issued in self._stored_since())
@@ -213,11 +230,6 @@ class CrlUpdates:
         if self._seen_by is not self._knowledge:
             self._seen_by, self._stored = self._knowledge, []
         return self._stored
-
-    def _is_unsigned(self, sha256: str) -> bool:
-        """Whether a CRL at hand is one that nobody at hand signed."""
-        crl = self._at_hand(sha256)
-        return crl is not None and signer_of(IssuedCrl(crl), self._knowledge) is None
 
     def _succeeded(
         self, outcome: Outcome, source: CrlSource, fetched: Fetched, crl: Crl, what: str

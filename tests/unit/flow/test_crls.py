@@ -27,6 +27,7 @@ from smimefilter.trust.knowledge import Knowledge
 from tests.support.crls import special_crl
 from tests.support.pki import NOW, Issued, root
 from tests.support.points import point, pointed, url
+from tests.support.trust import weakly_signed_crl
 from tests.unit.flow.test_revalidation import Journal
 
 ROOT = root("Root of CRLs")
@@ -247,6 +248,26 @@ async def test_what_nobody_signed_is_kept_and_takes_no_place() -> None:
     assert scene.crls.ders == [good, again]  # one such from one URL
     await scene.fetch(SUBS, crl(number=2))
     assert good not in scene.crls.ders
+
+
+async def test_one_that_is_weakly_signed_takes_no_place() -> None:
+    scene, good = Scene(), crl(ROOT, hours=5, number=1)
+    await scene.fetch(SUBS, good)
+    weak = weakly_signed_crl(crl(ROOT, number=2), ROOT, "sha1")
+    update = await scene.fetch(SUBS, weak)
+    assert update.outcome is Outcome.INVALID
+    assert "kept, not used: signed with SHA1" in update.source.outcome
+    assert scene.crls.ders == [good, weak]
+
+
+async def test_one_of_tomorrow_takes_the_place_when_it_is_in_force() -> None:
+    scene, good, tomorrow = Scene(), crl(hours=5, number=1), crl(hours=-24, number=2)
+    await scene.fetch(SUBS, good)
+    assert (await scene.fetch(SUBS, tomorrow)).outcome is Outcome.NEW
+    assert scene.crls.ders == [good, tomorrow]
+    scene.now += DAY
+    assert (await scene.fetch(SUBS, tomorrow)).outcome is Outcome.UNCHANGED
+    assert scene.crls.ders == [tomorrow]
 
 
 async def test_its_ca_comes_later() -> None:
