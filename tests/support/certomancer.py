@@ -16,14 +16,15 @@ import threading
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from certomancer.integrations.animator import Animator, AnimatorArchStore
 from certomancer.registry import ArchLabel, CertLabel, CertomancerConfig, PKIArchitecture
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from tests.support.started import Started
 
 ARCH: Final = "live"
 _DAY: Final = timedelta(days=1)
@@ -34,7 +35,7 @@ class _Quiet(WSGIRequestHandler):
         pass
 
 
-class LiveCa:
+class LiveCa(Started):
     """The authority; `people` are local parts of addresses at `domain`."""
 
     def __init__(
@@ -55,16 +56,12 @@ class LiveCa:
         self._app = self._made()
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
+        """Answer."""
         self._thread.start()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def stop(self) -> None:
+        """Answer no longer."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

@@ -29,10 +29,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from tests.support.ports import ReservedPort
+from tests.support.started import Started
 
 SNIPPETS: Final = Path(__file__).parents[2] / "config" / "postfix"
 SHIPPED_FILTER: Final = "[127.0.0.1]:10025"
@@ -106,7 +106,7 @@ class Variant(StrEnum):
     SMTP = "smtp"
 
 
-class PostfixLab:
+class PostfixLab(Started):
     """One instance. Its ports are known, and ours, from the start."""
 
     def __init__(self, variant: Variant, *, retry: int = 2) -> None:
@@ -173,18 +173,6 @@ class PostfixLab:
         except subprocess.TimeoutExpired:
             started.kill()
             started.wait()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     # mail
 

@@ -23,10 +23,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import yaml
+
+from tests.support.started import Started
 
 SHIPPED: Final = Path(__file__).parents[2] / "config" / "smimefilter.yaml"
 COMMAND: Final = (str(Path(sys.executable).with_name("smimefilter")),)
@@ -76,7 +77,7 @@ class _Manager:
         self._socket.close()
 
 
-class Program:
+class Program(Started):
     """One installation: a configuration file, a folder for what it names, and a process."""
 
     def __init__(
@@ -191,17 +192,8 @@ class Program:
         lines = [line for line in self.events("listening") if line["protocol"] == protocol]
         return int(lines[index]["port"])
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._process is not None:
+    def __exit__(self, *error: object) -> None:
+        if self._process is not None:  # a test may have ended it
             self.stop()
 
     # its log

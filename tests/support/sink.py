@@ -21,11 +21,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count, cycle
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from tests.support.dialogue import CutError, Dialogue, Mail, Rcpt, Stage
 from tests.support.ports import ReservedPort
+from tests.support.started import Started
 
 __all__ = ["KEYWORDS", "Mail", "Rcpt", "Sink", "Stage", "Weather"]
 
@@ -62,7 +62,7 @@ class _Rule:
         return self.stage is stage and self.left > 0 and self.only in about
 
 
-class Sink:
+class Sink(Started):
     """The server. Its port is known, and its own, from the start."""
 
     def __init__(
@@ -106,18 +106,6 @@ class Sink:
         self._thread.join()
         self._loop.close()
         self._place.release()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def answer(
         self,

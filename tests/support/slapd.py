@@ -19,12 +19,12 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 from urllib.parse import quote
 
 from tests.support.needs import need
 from tests.support.ports import ReservedPort
+from tests.support.started import Started
 
 SUFFIX: Final = "dc=example,dc=com"
 _MANAGER: Final = f"cn=manager,{SUFFIX}"
@@ -56,7 +56,7 @@ class SlapdTrouble(Exception):
     """slapd does not do what it should; says why."""
 
 
-class Slapd:
+class Slapd(Started):
     """The server. Its port is known, and its own, from the start.
 
     With `tls` (certificate and key, PEM files) it listens by ldaps.
@@ -83,7 +83,11 @@ class Slapd:
                 stdout=log,
                 stderr=log,
             )
-        self._wait_until_it_takes_entries()
+        try:
+            self._wait_until_it_takes_entries()
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """Stop it and forget everything."""
@@ -92,22 +96,6 @@ class Slapd:
             self._process.wait(timeout=15)
         self._place.release()
         shutil.rmtree(self._home)
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def url(self, dn: str = SUFFIX, *query: str, host: str = "127.0.0.1") -> str:
         """An LDAP URL, RFC 4516; `query` is attributes, scope and filter."""

@@ -26,10 +26,10 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http import HTTPStatus
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from tests.support.ports import ReservedPort
+from tests.support.started import Started
 
 BOMB: Final = gzip.compress(bytes(16 * 1024 * 1024))  # 16 KiB that become 16 MiB
 _BLOCK: Final = b"0" * 65536
@@ -74,7 +74,7 @@ class Reply:
 Answer = Callable[[Asked], bytes | Reply]
 
 
-class WebServer:
+class WebServer(Started):
     """The server. Its port is known, and its own, from the start."""
 
     def __init__(
@@ -111,18 +111,6 @@ class WebServer:
         self._thread.join()
         self._loop.close()
         self._place.release()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def url(self, path: str, *, host: str = "") -> str:
         """The URL of a path; `host` is another name for the same server."""
