@@ -104,7 +104,7 @@ class Revalidation:
         now: _Known = {concern.key: concern for concern in found}
         for key, concern in now.items():
             if key not in self._known:
-                self._journal.note("certificate of an active user", **_facts(concern))
+                self._journal.warn("certificate of an active user", **_facts(concern))
         for key, concern in self._known.items():
             if key not in now:
                 self._journal.note(

@@ -24,6 +24,10 @@ class Witnessed:
         """Passed on."""
         self._journal.trouble(what, error, **about)
 
+    def warn(self, event: str, **about: object) -> None:
+        """Passed on."""
+        self._journal.warn(event, **about)
+
     def note(self, event: str, **about: object) -> None:
         """Passed on."""
         self._journal.note(event, **about)

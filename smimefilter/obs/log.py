@@ -113,6 +113,10 @@ class LogJournal:
             name, places = type(error).__name__, _where(error)
             self._write("error", what, error=name, traceback=places, **about)
 
+    def warn(self, event: str, **about: object) -> None:
+        """A line of its own that stands out."""
+        self._write("warning", event, **about)
+
     def note(self, event: str, **about: object) -> None:
         """A line of its own."""
         self._write("info", event, **about)

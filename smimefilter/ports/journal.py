@@ -34,5 +34,8 @@ class Journal(Witness, Protocol):
     def trouble(self, what: str, error: BaseException, **about: object) -> None:
         """Something of ours failed; the traceback goes to the log and nowhere else."""
 
+    def warn(self, event: str, **about: object) -> None:
+        """Something an administrator should see to."""
+
     def note(self, event: str, **about: object) -> None:
         """Something an administrator wants to know of."""

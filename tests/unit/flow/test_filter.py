@@ -87,6 +87,8 @@ class JournalStub:
     def note(self, event: str, **about: object) -> None:
         pass
 
+    warn = note
+
 
 @dataclasses.dataclass
 class Bench:

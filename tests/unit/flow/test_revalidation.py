@@ -42,6 +42,8 @@ class Journal:
     def note(self, event: str, **about: object) -> None:
         self.notes.append((event, about))
 
+    warn = note
+
 
 class Meter:
     def __init__(self) -> None:
