@@ -81,6 +81,8 @@ class Listener(Settings):
     auth: bool = False  # SMTP AUTH, over TLS only; logins in the store
     max_message_size: Annotated[int, Field(gt=0)] = 52_428_800  # bytes
     max_connections: Annotated[int, Field(gt=0)] = 200
+    # of one client; mail servers in `xforward_clients` speak for many and are not limited
+    max_connections_per_client: Annotated[int, Field(gt=0)] = 20
     max_recipients: Annotated[int, Field(gt=0)] = 1000
     timeout: Seconds = 300  # idle between commands and within DATA
 

@@ -90,9 +90,10 @@ class Conversation(SMTP):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the conversation, or turn the client away when there are too many."""
-        if self._sessions.admit(self):
-            peer = transport.get_extra_info("peername")
-            self.peer = str(peer[0]) if isinstance(peer, tuple) else ""
+        peer = transport.get_extra_info("peername")
+        self.peer = str(peer[0]) if isinstance(peer, tuple) else ""
+        limited = self.peer not in self.terms.xforward_clients
+        if self._sessions.admit(self, self.peer, limited=limited):
             super().connection_made(transport)
         else:
             out = cast(asyncio.Transport, transport)  # uvloop's are no subclasses of it

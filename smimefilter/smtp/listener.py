@@ -52,7 +52,9 @@ class MailListener:
         self.port = settings.port
         self._terms = _terms(settings, hostname, accept, accounts, abilities)
         self._sessions = OpenSessions(
-            settings.max_connections, max(room, settings.max_message_size)
+            settings.max_connections,
+            settings.max_connections_per_client,
+            max(room, settings.max_message_size),
         )
         self._reuse_port = reuse_port
         self._server: asyncio.Server | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import ssl
+from collections import Counter
 from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -73,26 +74,36 @@ class Leaving(Protocol):
 class OpenSessions:
     """The sessions of a listener, and the octets of content that they are receiving."""
 
-    def __init__(self, limit: int, room: int) -> None:
+    def __init__(self, limit: int, limit_of_a_client: int, room: int) -> None:
         self.stopping = False
         self.held = 0
         self.room = room
         self._limit = limit
-        self._sessions: set[Leaving] = set()
+        self._limit_of_a_client = limit_of_a_client
+        self._sessions: dict[Leaving, str] = {}  # the address of each one's client
+        self._of_clients: Counter[str] = Counter()
         self.none_left = asyncio.Event()
         self.none_left.set()
 
-    def admit(self, session: Leaving) -> bool:
-        """Whether there is a place for it; if so, it takes it."""
+    def admit(self, session: Leaving, client: str, *, limited: bool) -> bool:
+        """Whether there is a place for it; if so, it takes it. `limited`: nobody else is behind
+        this client, and it may not take all places."""
         if self.stopping or len(self._sessions) >= self._limit:
             return False
-        self._sessions.add(session)
+        if limited and self._of_clients[client] >= self._limit_of_a_client:
+            return False
+        self._sessions[session] = client
+        self._of_clients[client] += 1
         self.none_left.clear()
         return True
 
     def leave(self, session: Leaving) -> None:
         """Give the place back; may be said twice."""
-        self._sessions.discard(session)
+        client = self._sessions.pop(session, None)
+        if client is not None:
+            self._of_clients[client] -= 1
+            if not self._of_clients[client]:
+                del self._of_clients[client]
         if not self._sessions:
             self.none_left.set()
 

@@ -448,6 +448,28 @@ async def test_recipient_limit() -> None:
 
 
 @both_loops
+@pytest.mark.parametrize("mail_server", [False, True])
+async def test_one_client_cannot_take_all_places(mail_server: bool) -> None:
+    """But a mail server that speaks for many can."""
+    believed = ["127.0.0.1"] if mail_server else []
+    limits = {"max_connections": 9, "max_connections_per_client": 2}
+    async with (
+        listening(xforward_clients=believed, **limits) as listener,
+        Line.to(listener.port) as one,
+        Line.to(listener.port) as two,
+    ):
+        assert (await one.reply()).startswith("220")
+        assert (await two.reply()).startswith("220")
+        async with Line.to(listener.port) as three:
+            said = "220" if mail_server else "421 4.3.2"
+            assert (await three.reply()).startswith(said)
+        assert (await two.ask("QUIT")).startswith("221")
+        assert await two.at_end()
+        async with Line.to(listener.port) as four:
+            assert (await four.reply()).startswith("220")
+
+
+@both_loops
 async def test_connection_limit() -> None:
     async with (
         listening(max_connections=2) as listener,
