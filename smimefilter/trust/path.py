@@ -91,7 +91,6 @@ def _issuer_problems(link: Link, way: Way, purpose: Purpose) -> Iterator[Reason]
         for problem in not_for_mail(certificate):
             yield reason(problem.because, link, way, problem.detail)
     constraints = link.mail_constraints
-    for address in way[0].certificate.addresses if constraints else ():
-        if constraints and not constraints.allows(address):
-            detail = f"its name constraints do not allow {address}"
-            yield reason(Because.PATH_INVALID, link, way, detail)
+    if constraints and (refused := constraints.refused(way[0].certificate.addresses)):
+        detail = f"its name constraints do not allow {refused}"
+        yield reason(Because.PATH_INVALID, link, way, detail)

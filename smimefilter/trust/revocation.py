@@ -186,16 +186,16 @@ class _Asked:
         self._span = span
         self._status = _Status()
         self._elsewhere: IssuedCrl | None = None  # the newest that is for other certificates
+        self._superseded: dict[_Scope, bytes] = {}  # and by whose key's CRL
         self._in_doubt: set[_Scope] = set()  # their newest CRL is of a doubtful signer
 
     def ask(self) -> _Status:
         status = self._status
-        superseded: set[_Scope] = set()
         for crl in self._crls:
-            if crl.scope in superseded:
+            if crl.scope in self._superseded:
                 self._hear_another_key(crl)
-            elif not status.is_clear and self._settles(crl):
-                superseded.add(crl.scope)
+            elif not status.is_clear:
+                self._hear(crl)
             if status.revoked:
                 return status
         if status.is_clear:
@@ -210,41 +210,44 @@ class _Asked:
             status.notes.append((Because.NO_CRL, ""))
         return status
 
-    def _settles(self, crl: IssuedCrl) -> bool:
-        """Ask one CRL; whether older ones of its scope need not be asked any more."""
+    def _hear(self, crl: IssuedCrl) -> None:
+        """Ask one CRL; whether older ones of its scope have a say is settled then."""
         entry, reasons = crl.listing(self._link), crl.reasons_for(self._link)
         if entry is None and not reasons:
             self._elsewhere = self._elsewhere or crl
-            return False
+            return
         signer, flaw = self._signer(crl)
         if signer is None:
             self._reject(crl, flaw, listed=entry is not None)
-            return False
+            return
         if self._revokes(crl, signer, entry):
-            return False
+            return
         if flaw := self._cannot_clear(crl, reasons):
             self._note(Because.CRL_INCONCLUSIVE, crl, flaw)
-            return False
+            return
         if not self._span.reaches(crl.crl.this_update):
             self._note(Because.CRL_INCONCLUSIVE, crl, "not issued yet at that time")
-            return False
+            return
         base = None
         if crl.crl.is_delta:
             base = base_of(crl, self._crls, signer.link)
             if flaw := self._cannot_build(base):
                 self._note(Because.CRL_INCONCLUSIVE, crl, flaw)
-                return False
-        return self._answers(crl, base, signer, reasons)
+                return
+        if self._answers(crl, base, signer, reasons):
+            self._superseded[crl.scope] = signer.link.key
 
     def _hear_another_key(self, crl: IssuedCrl) -> None:
-        """What a superseded CRL lists counts, unless it is one of its own key that is newer."""
+        """What a superseded CRL lists counts, unless there is a newer one of its own key."""
         entry = crl.listing(self._link)
         if entry is None:
             return
         signer, flaw = self._signer(crl)
         if signer is None:
             self._reject(crl, flaw, listed=True)
-        elif not any(self._supersedes(newer, signer, crl) for newer in self._crls):
+        elif signer.link.key != self._superseded[crl.scope] and not any(
+            self._supersedes(newer, signer, crl) for newer in self._crls
+        ):
             self._revokes(crl, signer, entry)
 
     def _supersedes(self, crl: IssuedCrl, signer: Signer, other: IssuedCrl) -> bool:

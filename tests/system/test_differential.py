@@ -7,25 +7,20 @@ each reason there has to occur, or it would hide what it was not written for.
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from smimefilter.pki.export import certificates_pem
 from smimefilter.trust.verdict import Purpose, TrustRules
 from tests.support.crls import special_crl
-from tests.support.needs import need
 from tests.support.pki import NOW, Issued, key_of, root
+from tests.support.second_opinions import Opinion, of_openssl
 from tests.support.trust import knowing, verdict
 
 pytestmark = pytest.mark.system
@@ -33,11 +28,6 @@ pytestmark = pytest.mark.system
 DAY: Final = timedelta(days=1)
 ADDRESS: Final = "alice@inner.example"
 RULES: Final = TrustRules(require_crl=True)
-PURPOSES: Final = {
-    Purpose.SIGN: "smimesign",
-    Purpose.ENCRYPT: "smimeencrypt",
-    Purpose.ANY: "any",
-}
 
 CA: Final[dict[str, dict[str, Any]]] = {  # what may be the matter with a CA's certificate
     "good": {},
@@ -165,29 +155,11 @@ def ours(case: Case, built: Built) -> bool:
     return verdict(built.leaf, known, purpose=case.purpose, rules=RULES).usable
 
 
-def theirs(case: Case, built: Built) -> tuple[bool, str]:
+def theirs(case: Case, built: Built) -> Opinion:
     """What openssl says, and its words."""
-    with TemporaryDirectory() as folder:
-        home = Path(folder)
-        (home / "leaf").write_bytes(certificates_pem([built.leaf.certificate]))
-        (home / "roots").write_bytes(certificates_pem([r.certificate for r in built.roots]))
-        command = [
-            need("openssl"), "verify", "-no-CApath", "-no-CAfile", "-trusted", "roots",
-            "-crl_check_all", "-auth_level", "2", "-attime", str(int(NOW.timestamp())),
-        ]  # fmt: skip
-        if built.authorities:
-            pem = certificates_pem([one.certificate for one in built.authorities])
-            (home / "subs").write_bytes(pem)
-            command += ["-untrusted", "subs"]
-        if built.crls:
-            pem = b"".join(
-                x509.load_der_x509_crl(crl).public_bytes(Encoding.PEM) for crl in built.crls
-            )
-            (home / "crls").write_bytes(pem)
-            command += ["-CRLfile", "crls"]
-        command += ["-purpose", PURPOSES[case.purpose], "leaf"]
-        done = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False)
-    return done.returncode == 0, done.stderr
+    return of_openssl(
+        built.leaf, built.roots, built.authorities, built.crls, purpose=case.purpose
+    )
 
 
 # why they may disagree

@@ -179,3 +179,35 @@ def test_preparing_changes_no_verdict():
     known = knowing([ROOT], [CA, SIGNER], [ROOT.crl(), SIGNER.crl()])
     known.prepare()
     assert verdict(ALICE, known, rules=REQUIRED).usable
+
+
+# a CA that changed its key, and keeps a set of CRLs for each
+
+NEW_KEY = ROOT.issue("Signing CA", ca=True, key=key_of("p256", "Signing CA, its new key"))
+
+
+@pytest.mark.parametrize("newer", [timedelta(0), HOUR / 2])
+@pytest.mark.parametrize("days", [0, 6, 8])
+def test_a_crl_of_the_new_key_hides_no_listing_of_the_old_one(newer, days):
+    """However new it is, and however old the other."""
+    clearing = NEW_KEY.crl(this_update=NOW - HOUR + newer, next_update=NOW + YEAR / 2, number=9)
+    crls = [ROOT.crl(next_update=NOW + YEAR / 2), clearing, CA.crl([ALICE])]
+    known = knowing([ROOT], [CA, NEW_KEY], crls)
+    found = verdict(ALICE, known, rules=REQUIRED, at=NOW + timedelta(days=days))
+    assert found.standing is Standing.REVOKED
+
+
+def test_what_a_key_takes_back_itself_is_taken_back():
+    """A newer CRL of the old key supersedes its older one, whatever the new key says."""
+    earlier = CA.crl([ALICE], this_update=NOW - 3 * HOUR)
+    later = CA.crl(number=2, this_update=NOW - 2 * HOUR)
+    clearing = NEW_KEY.crl(number=9)
+    known = knowing([ROOT], [CA, NEW_KEY], [ROOT.crl(), earlier, later, clearing])
+    assert verdict(ALICE, known, rules=REQUIRED).usable
+    known = knowing([ROOT], [CA, NEW_KEY], [ROOT.crl(), earlier, clearing])
+    assert verdict(ALICE, known, rules=REQUIRED).standing is Standing.REVOKED
+
+
+def test_the_crl_of_another_key_clears_where_there_is_none_of_the_first():
+    known = knowing([ROOT], [CA, NEW_KEY], [ROOT.crl(), NEW_KEY.crl()])
+    assert verdict(ALICE, known, rules=REQUIRED).usable

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
+from smimefilter.trust.constraints import MOST
 from smimefilter.trust.policies import policies_of
 from smimefilter.trust.subtrees import names_of, subtrees_of
 from tests.support.pki import NOW, YEAR, key_of
@@ -104,10 +105,37 @@ def test_the_subject_is_a_directory_name():
 def test_too_many_names_are_refused_rather_than_compared():
     bases = [x509.DNSName(f"{n}.example.com") for n in range(200)]
     subtrees = subtrees_of(made(x509.NameConstraints(None, bases)))
-    names = names_of(made(x509.SubjectAlternativeName([x509.DNSName("a")] * 200)))
+    names = [x509.DNSName(f"{n}.example.net") for n in range(MOST)]
     assert subtrees is not None
-    assert subtrees.refused(names) == "number of names"
-    assert subtrees.refused(names[:50]) == ""
+    with pytest.raises(UnreadableCertificate):
+        names_of(made(x509.SubjectAlternativeName(names)))
+    enough = names_of(made(x509.SubjectAlternativeName(names[1:])))
+    assert subtrees.refused(enough) == ""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        x509.DNSName("a." * 200 + "example.com"),
+        x509.RFC822Name("bob@" + "a." * 200 + "example.com"),
+        x509.UniformResourceIdentifier("https://" + "a." * 200 + "example.com"),
+        x509.DirectoryName(
+            x509.Name([x509.NameAttribute(x509.NameOID.ORGANIZATIONAL_UNIT_NAME, "x")] * 100)
+        ),
+    ],
+    ids=lambda name: type(name).__name__,
+)
+def test_names_longer_than_any_are_refused_where_their_kind_is_constrained(name):
+    other_base = {
+        x509.DNSName: x509.DNSName("example.net"),
+        x509.RFC822Name: x509.RFC822Name("example.net"),
+        x509.UniformResourceIdentifier: x509.UniformResourceIdentifier("example.net"),
+        x509.DirectoryName: x509.DirectoryName(
+            x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Nobody")])
+        ),
+    }[type(name)]
+    assert refused(name, excluded=[other_base])
+    assert not refused(name, excluded=[x509.RegisteredID(x509.ObjectIdentifier("1.2.3"))])
 
 
 def test_too_many_policies_are_refused():
