@@ -2,7 +2,7 @@
 
 `json` writes one JSON object a line; `text` writes the same for eyes. A mail's line names ids,
 queue ids in and out, what was decided for each recipient by codes, and milliseconds. Addresses
-are logged, contents, subjects and keys never are. structlog writes.
+are logged, contents, subjects and keys never are. structlog writes the text for eyes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
@@ -22,57 +23,55 @@ from smimefilter.base.errors import AdminError, MailError
 from smimefilter.plan.plan import Decision
 from smimefilter.ports.journal import MailRecord
 
+_ENCODER: Final = json.JSONEncoder(default=str, ensure_ascii=False)
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
-class _Lines:
-    """Writes each line at once and whole, with one system call: several threads and processes
-    may write to the same place."""
+class Log:
+    """Writes lines of one form, from one level on. Each goes out at once and whole, with one
+    system call: several threads and processes may write to the same place."""
 
-    def __init__(self, stream: TextIO) -> None:
-        stream.flush()
-        self._descriptor = stream.fileno()
+    def __init__(
+        self, render: Callable[[dict[str, Any]], str], level: str, out: TextIO
+    ) -> None:
+        out.flush()
+        self._stream = out  # kept: with it goes its descriptor
+        self._descriptor = out.fileno()
+        self._render = render
+        self._least = LEVELS[level]
 
-    def msg(self, line: str) -> None:
-        """One line, its end added."""
-        os.write(self._descriptor, f"{line}\n".encode("utf-8", "backslashreplace"))
+    def write(self, level: str, event: str, **fields: object) -> None:
+        """One line."""
+        if LEVELS[level] >= self._least:
+            time = datetime.now(UTC).isoformat(timespec="milliseconds")
+            line = self._render({"time": time, "level": level, "event": event, **fields})
+            os.write(self._descriptor, f"{line}\n".encode("utf-8", "backslashreplace"))
 
-    debug = info = warning = error = msg
 
-
-def make_log(
-    form: str, level: str, out: TextIO | None = None
-) -> structlog.typing.FilteringBoundLogger:
-    """A logger that writes lines of this form from this level on."""
+def make_log(form: str, level: str, out: TextIO | None = None) -> Log:
+    """A log that writes lines of this form from this level on."""
     stream = out or sys.stderr
-    processors: list[structlog.typing.Processor] = [_stamp]
     if form == "json":
-        processors.append(structlog.processors.JSONRenderer(serializer=_dumps))
-    else:
-        processors.append(structlog.dev.ConsoleRenderer(colors=stream.isatty()))
-    log: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
-        _Lines(stream),
-        processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-    ).bind()  # once: the proxy would do so for every line
-    return log
+        return Log(_ENCODER.encode, level, stream)
+    text = structlog.dev.ConsoleRenderer(colors=stream.isatty(), timestamp_key="time")
+    return Log(lambda fields: str(text(None, "", fields)), level, stream)
 
 
 class _Forward(logging.Handler):
     """Hands what libraries and the SMTP client say through `logging` to the log."""
 
-    def __init__(self, log: structlog.typing.FilteringBoundLogger) -> None:
+    def __init__(self, log: Log) -> None:
         super().__init__()
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
         """One line; a traceback is cut down to its places."""
-        say = self._log.error if record.levelno >= logging.ERROR else self._log.warning
+        level = "error" if record.levelno >= logging.ERROR else "warning"
         extra = {}
         if record.exc_info and record.exc_info[1]:
             error = record.exc_info[1]
             extra = {"error": type(error).__name__, "traceback": _where(error)}
-        say(record.getMessage(), logger=record.name, **extra)
+        self._log.write(level, record.getMessage(), logger=record.name, **extra)
 
 
 def forward_library_logs(journal: LogJournal) -> None:
@@ -83,7 +82,7 @@ def forward_library_logs(journal: LogJournal) -> None:
 class LogJournal:
     """`ports.journal.Journal`, written to the log."""
 
-    def __init__(self, log: structlog.typing.FilteringBoundLogger) -> None:
+    def __init__(self, log: Log) -> None:
         self.log = log
 
     def mail(self, record: MailRecord) -> None:
@@ -124,7 +123,7 @@ class LogJournal:
     def _write(self, level: str, event: str, **fields: object) -> None:
         """A full disk under the log is no reason to answer for a mail otherwise."""
         with contextlib.suppress(OSError, ValueError):
-            getattr(self.log, level)(event, **fields)
+            self.log.write(level, event, **fields)
 
 
 def _recipients(record: MailRecord) -> list[dict[str, Any]]:
@@ -166,21 +165,3 @@ def _where(error: BaseException) -> list[str]:
         )
         trace = trace.tb_next
     return places
-
-
-def _stamp(
-    _logger: object, method: str, event: structlog.typing.EventDict
-) -> structlog.typing.EventDict:
-    stamped: structlog.typing.EventDict = {
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "level": method,
-    }
-    stamped.update(event)
-    return stamped
-
-
-_ENCODER: Final = json.JSONEncoder(default=str, ensure_ascii=False)
-
-
-def _dumps(event: Any, **_: Any) -> str:
-    return _ENCODER.encode(event)

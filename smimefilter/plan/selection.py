@@ -75,13 +75,19 @@ def _remembered(find: Callable[[Moment, str], Selection]) -> Callable[[Moment, s
         known: Selection | None = memory.get(key, moment.now)
         if known is None:
             known = find(moment, address)
-            verdicts = [c.verdict for c in known.candidates if c.verdict]
-            since = max((verdict.holds_from for verdict in verdicts), default=_EVER[0])
-            until = min((verdict.holds_until for verdict in verdicts), default=_EVER[1])
-            memory.put(key, known, since, until)
+            memory.put(key, known, *holds(known))
         return known
 
     return remembered
+
+
+def holds(selection: Selection | None) -> tuple[datetime, datetime]:
+    """Since when and until when a selection stays the same of itself."""
+    candidates = selection.candidates if selection else ()
+    verdicts = [c.verdict for c in candidates if c.verdict]
+    since = max((verdict.holds_from for verdict in verdicts), default=_EVER[0])
+    until = min((verdict.holds_until for verdict in verdicts), default=_EVER[1])
+    return since, until
 
 
 @_remembered

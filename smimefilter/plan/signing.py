@@ -32,12 +32,12 @@ from smimefilter.policy.tree import View
 
 from .facts import Mail
 from .plan import Signing
-from .selection import Selection, for_signing
+from .selection import Selection, for_signing, holds
 from .snapshot import Moment
 from .triggers import Trigger, asks_to_sign
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SignerChoice:
     """How a sender's mails are to be signed: the wish, and what it can be met with."""
 
@@ -81,15 +81,38 @@ def choose_signer(
     if not ours and view.get(LOCALITY).value is Locality.EXTERNAL:
         foreign = Reason(Because.FOREIGN_ORIGIN, sender, "own-clients")
         return SignerChoice(Sign.NEVER, None, (foreign,))
-    wish, reason, trigger = _wish(view, mail)
+    trigger, skip = asks_to_sign(view, mail), _skipped(view, mail)
+    if trigger or skip:
+        return _chosen(moment, view, mail.author, sender, login, trigger, skip, ours=ours)
+    # nearly all mail of a sender fares alike: that is found out once, as selections are
+    memory, key = moment.snapshot.selections, (choose_signer, sender, login, mail.author, ours)
+    known: SignerChoice | None = memory.get(key, moment.now)
+    if known is None:
+        known = _chosen(moment, view, mail.author, sender, login, None, None, ours=ours)
+        memory.put(key, known, *holds(known.selection))
+    return known
+
+
+def _chosen(
+    moment: Moment,
+    view: View,
+    author: str | None,
+    sender: str,
+    login: str,
+    trigger: Trigger | None,
+    skip: Reason | None,
+    *,
+    ours: bool,
+) -> SignerChoice:
+    """The signing of a mail of `author`: what it asks for, and why it may be left alone."""
+    wish, reason, trigger = _wish(view, trigger)
     if wish is Sign.NEVER:
         return SignerChoice(wish, None, (reason,))
-    identity, why = _identity(moment, view, mail, sender, login)
+    identity, why = _identity(moment, view, author, sender, login)
     if not ours:
         identity, why = None, Reason(Because.FOREIGN_ORIGIN, sender, "own-clients")
     if identity is None:
         return SignerChoice(wish, None, (reason, why), trigger=trigger, forbidden=why)
-    skip = _skipped(view, mail)
     if skip:
         return SignerChoice(Sign.NEVER, None, (reason, skip))
     selection = for_signing(moment, identity)
@@ -105,9 +128,8 @@ def choose_signer(
     return SignerChoice(wish, signing, (reason, why), selection, trigger)
 
 
-def _wish(view: View, mail: Mail) -> tuple[Sign, Reason, Trigger | None]:
+def _wish(view: View, trigger: Trigger | None) -> tuple[Sign, Reason, Trigger | None]:
     sign = view.get(SIGN)
-    trigger = asks_to_sign(view, mail)
     if trigger and sign.value is not Sign.NEVER:
         return Sign.ALWAYS, Reason(Because.SIGN_TRIGGER, trigger.name, trigger.source), trigger
     return sign.value, Reason(_WISHES[sign.value], "sign", sign.source), None
@@ -124,17 +146,17 @@ def _skipped(view: View, mail: Mail) -> Reason | None:
 
 
 def _identity(
-    moment: Moment, view: View, mail: Mail, sender: str, login: str
+    moment: Moment, view: View, author: str | None, sender: str, login: str
 ) -> tuple[str | None, Reason]:
     """The address whose key signs, or None and why not."""
     rule = view.get(SIGNING_IDENTITY)
     logged_in = _view_of_login(moment, login)
     if rule.value is SigningIdentity.ENVELOPE:
         identity, reason = address_key(sender), Because.IDENTITY_ENVELOPE
-    elif mail.author is None:
+    elif author is None:
         return None, Reason(Because.FROM_UNREADABLE, "From", rule.source)
     else:
-        identity, reason = mail.author, Because.IDENTITY_FROM
+        identity, reason = author, Because.IDENTITY_FROM
     # A client that logged in only claims its sender: the permits of its login count.
     permit = _permit(logged_in if login else view, identity)
     if login and not permit and not _is_address(login, identity):
