@@ -251,7 +251,7 @@ def test_the_largest_mail_passes(lab: PostfixLab, gate: Sink, sink: Sink) -> Non
 
 
 def test_all_mail_passes_a_sink_that_comes_and_goes(lmtp_lab: PostfixLab) -> None:
-    weather = [  # 1.23 s in all: Postfix tries every second, and is not to meet the same each time
+    weather = [  # 1.23 s in all: Postfix, which tries every second, meets another each time
         (0.37, Weather.FINE),
         (0.11, Weather.REFUSE),
         (0.23, Weather.FINE),
