@@ -212,7 +212,7 @@ class Sink(Started):
         ends = (CutError, ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError)
         try:
             with contextlib.suppress(*ends):
-                if self._weather is not Weather.DROP:
+                if self._weather not in {Weather.REFUSE, Weather.DROP}:
                     await dialogue.talk()
         finally:
             del self._dialogues[task]
@@ -230,6 +230,7 @@ class Sink(Started):
 
     async def _start_flapping(self, schedule: Sequence[tuple[float, Weather]]) -> None:
         await self._stop_flapping()
+        await self._turn(schedule[0][1])  # so that it holds when the caller goes on
         self._flapping = asyncio.create_task(self._follow(schedule))
 
     async def _stop_flapping(self) -> None:
