@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import NamedTuple
 
 from .errors import Status
 
 NO_ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(NamedTuple):
     """One RCPT TO: the address without angle brackets and its parameters, unmodified."""
 
     address: str
@@ -46,8 +46,7 @@ class Client:
         return self.xforward.get("IDENT", "")
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
+class Transaction(NamedTuple):
     """One mail: envelope and content. `content` has CRLF.CRLF removed and dots unstuffed."""
 
     id: str  # ours, short, unique: names the mail in every log line
@@ -55,7 +54,7 @@ class Transaction:
     recipients: tuple[Recipient, ...]
     content: bytes
     params: tuple[str, ...] = ()  # of MAIL FROM, unmodified
-    client: Client = field(default_factory=Client)
+    client: Client = Client()
     one_reply: bool = True  # SMTP answers once for all recipients, LMTP for each
 
     def param(self, name: str) -> str | None:

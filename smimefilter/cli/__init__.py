@@ -22,7 +22,7 @@ def main() -> None:
     # Old roots with odd serial numbers are the administrator's to judge, not the library's.
     warnings.simplefilter("ignore", CryptographyDeprecationWarning)
     try:
-        app()
+        app(prog_name="smimefilter")  # also where it runs as a module
     except AdminError as error:
         complain(str(error))
         sys.exit(1)

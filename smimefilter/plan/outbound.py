@@ -12,7 +12,6 @@ Leaves choosing certificates to `selection.py`, signing to `signing.py`, carryin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 
 from smimefilter.base.address import BadAddress, address_key
@@ -69,8 +68,7 @@ class _Sender(NamedTuple):
     too_large: Reason | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Treatment:
+class _Treatment(NamedTuple):
     """What a recipient's copy needs; copies with equal treatment can be one."""
 
     signing: Signing | None = None

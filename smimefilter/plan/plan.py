@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from smimefilter.base.algorithms import ContentCipher, KeyTransport, SignatureAlgorithm
 from smimefilter.base.errors import Status
@@ -41,8 +42,7 @@ class Signing:
     algorithm: SignatureAlgorithm
 
 
-@dataclass(frozen=True, slots=True)
-class Encryption:
+class Encryption(NamedTuple):
     """Encrypt to these certificates: the recipients' and the additional ones."""
 
     certificates: tuple[Certificate, ...]
@@ -58,8 +58,7 @@ class Refusal:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """One recipient's outcome."""
 
     address: str
@@ -69,8 +68,7 @@ class Decision:
     refusal: Refusal | None = None  # with REFUSE and DEFER
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
+class Copy(NamedTuple):
     """One copy of the mail on its way out. Equal treatment, one copy."""
 
     recipients: tuple[int, ...]  # positions in the transaction's recipients
@@ -84,8 +82,7 @@ class Copy:
         return not (self.signing or self.encryption or self.cuts)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """Everything decided for one mail."""
 
     decisions: tuple[Decision, ...]  # one for each recipient, in order

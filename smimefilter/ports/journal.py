@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from smimefilter.base.envelope import Fate, Transaction
 from smimefilter.plan.plan import Plan
 
 
-@dataclass(frozen=True, slots=True)
-class MailRecord:
+class MailRecord(NamedTuple):
     """One mail, from hand-over to reply."""
 
     transaction: Transaction

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from smimefilter.base.envelope import Client, Fate, Recipient
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """One copy on its way out. `chunks` joined are the whole content, before dot-stuffing."""
 
     sender: str
     recipients: tuple[Recipient, ...]
     chunks: Sequence[bytes]
     params: tuple[str, ...] = ()  # of MAIL FROM; SIZE is replaced, the rest goes unmodified
-    client: Client = field(default_factory=Client)
+    client: Client = Client()
     next_hop: str = ""  # a name of the configuration; "" is the default or routed next hop
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Container, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -115,7 +114,7 @@ async def _nothing(_: Connection) -> None:
 def _part(outgoing: Outgoing, positions: Sequence[int]) -> Outgoing:
     if len(positions) == len(outgoing.recipients):
         return outgoing
-    return replace(outgoing, recipients=tuple(outgoing.recipients[n] for n in positions))
+    return outgoing._replace(recipients=tuple(outgoing.recipients[n] for n in positions))
 
 
 def _routes(config: Config) -> dict[str, str]:

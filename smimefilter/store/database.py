@@ -8,7 +8,11 @@ Raises `AdminError` on opening; while running the stores raise `StoreTrouble`.
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -45,6 +49,7 @@ from .sources import SqlCrlSources
 from .state import SqlStates
 
 _DRIVERS: Final = {"sqlite+aiosqlite", "postgresql+asyncpg"}
+_TURN: Final = 60.0  # seconds that another one may take to set a database up
 _SQLITE_MAGIC: Final = b"SQLite format 3\0"
 
 
@@ -74,6 +79,23 @@ class Database:
         self._engine: AsyncEngine
 
     async def __aenter__(self) -> Self:
+        if is_sqlite(self._url) and self._upgrade:
+            async with _alone(self._where):
+                await self._open()
+        else:
+            await self._open()
+        self._open_stores(Sessions(self._engine))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._engine.dispose()
+
+    async def _open(self) -> None:
         if is_sqlite(self._url):
             _look_at_file(self._where, may_create=self._upgrade)
         self._engine = _engine(self._url)
@@ -85,16 +107,6 @@ class Database:
         except BaseException:
             await self._engine.dispose()
             raise
-        self._open_stores(Sessions(self._engine))
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._engine.dispose()
 
     def _open_stores(self, sessions: Sessions) -> None:
         self.states = SqlStates(sessions)
@@ -149,6 +161,45 @@ def _engine(url: sa.URL) -> AsyncEngine:
             where="database",
             mend="run: pip install 'smimefilter[postgres]'",
         ) from None
+
+
+@asynccontextmanager
+async def _alone(name: str) -> AsyncIterator[None]:
+    """One at a time sets up a file: SQLite does not wait for its turn while another one
+    changes the journal mode. The folder is locked, so no lock file is left behind."""
+    try:
+        folder = os.open(Path(name).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:  # what is wrong with it is said when the file is looked at
+        yield
+        return
+    try:
+        await _turn(folder, name)
+        yield
+    finally:
+        os.close(folder)
+
+
+async def _turn(folder: int, name: str) -> None:
+    try:
+        async with asyncio.timeout(_TURN):
+            while not _locked(folder):  # noqa: ASYNC110 - another process tells nobody
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AdminError(
+            "another process has been setting the database up for a long time",
+            where=name,
+            mend="end that one, then try again",
+        ) from None
+
+
+def _locked(folder: int) -> bool:
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks: SQLite's own have to do
+        return True
+    return True
 
 
 def _look_at_file(name: str, *, may_create: bool) -> None:

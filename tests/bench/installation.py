@@ -35,9 +35,11 @@ class Installation:
             "listeners": [{"protocol": "smtp", "port": 0}],
             "next-hop": {"port": sink},
             "master-key": "master.key",
-            "policies": "policies.yaml",
+            "policies": "policies",
         }
-        (self.home / "policies.yaml").write_text(POLICY)
+        folder = self.home / "policies"  # of their own, as shipped: what is in it is watched
+        folder.mkdir()
+        (folder / "global.yaml").write_text(POLICY)
         command = ("taskset", "-c", load.FILTER_CORE, *COMMAND)
         self._program = Program(self.home, settings, command=command)
         self._fill()
