@@ -1,17 +1,22 @@
-"""How CMS names a certificate: issuer and serial number, as its own bytes have them.
+"""How CMS names a certificate: by issuer and serial number, or by its key identifier.
 
-The name is sliced, not encoded anew: a reader compares bytes, and old certificates hold
-strings of kinds that an encoder would change. RFC 5652 §10.2.4. Raises
-`UnreadableCertificate`.
+In what is written the name is sliced from the certificate, not encoded anew: a reader compares
+bytes, and old certificates hold strings of kinds that an encoder would change. In what is read
+a name in other kinds of strings is the same name.
+
+RFC 5652 §5.3, §6.2.1, §10.2.4, RFC 5280 §7.1. Raises `UnreadableCertificate`, and `BadCms` for
+what came.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from asn1crypto import x509
 
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
 
-from . import der
+from . import ber, der
 
 
 def issuer_and_serial(certificate: Certificate) -> bytes:
@@ -21,3 +26,45 @@ def issuer_and_serial(certificate: Certificate) -> bytes:
         return der.tlv(der.SEQUENCE, body["issuer"].dump(), body["serial_number"].dump())
     except (ValueError, TypeError) as error:
         raise UnreadableCertificate(f"issuer and serial cannot be read: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Identifier:
+    """What a SignerInfo or a RecipientInfo names a certificate by: one of both."""
+
+    issuer: bytes = b""  # Name, as it came
+    serial: int = 0
+    key_id: bytes = b""  # subjectKeyIdentifier
+
+    def names(self, certificate: Certificate) -> bool:
+        """Whether it is this certificate; False for one that cannot be read."""
+        try:
+            if self.key_id:
+                return certificate.subject_key_id == self.key_id
+            return certificate.serial == self.serial and (
+                certificate.issuer_der == self.issuer
+                or _same_name(certificate.issuer_der, self.issuer)
+            )
+        except UnreadableCertificate:
+            return False
+
+    def __str__(self) -> str:
+        return f"key {self.key_id.hex()}" if self.key_id else f"serial {self.serial:x}"
+
+
+def identifier(element: ber.Element, effort: ber.Effort) -> Identifier:
+    """A SignerIdentifier or RecipientIdentifier. Raises `BadCms`."""
+    if element.tag == ber.SEQUENCE:
+        fields = ber.Fields(element.content, effort)
+        issuer = fields.take(ber.SEQUENCE).der
+        serial = ber.integer(fields.take(ber.INTEGER))
+        fields.end()
+        return Identifier(issuer, serial)
+    return Identifier(key_id=ber.joined(element, effort))
+
+
+def _same_name(one: bytes, other: bytes) -> bool:
+    try:
+        return bool(x509.Name.load(one) == x509.Name.load(other))
+    except (ValueError, TypeError):
+        return False

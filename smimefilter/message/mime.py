@@ -15,7 +15,7 @@ from __future__ import annotations
 import binascii
 import re
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from .lines import from_base64
 from .parameters import PLAIN, ContentType, content_type, parameters, transfer_encoding
@@ -60,6 +60,23 @@ def pkcs7_body(message: Message) -> memoryview | None:
 def pkcs7_signature(message: Message) -> memoryview | None:
     """The decoded signature of a mail that is said to be clear-signed with S/MIME."""
     return _signature(message, _PKCS7_SIGNATURE)
+
+
+class ClearSigned(NamedTuple):
+    """A multipart/signed: the signed part, header and all, as it came, and the signature."""
+
+    content: memoryview
+    signature: memoryview
+
+
+def clear_signed(message: Message) -> ClearSigned | None:
+    """What was signed and its signature, in a mail that is clear-signed with S/MIME."""
+    parts = _signed_parts(message, _PKCS7_SIGNATURE)
+    if parts is None or (signature := _decoded(parts[1])) is None:
+        return None
+    head, body = parts[0].head, parts[0].body
+    start = body.start - sum(map(len, head.lines)) - len(head.border)
+    return ClearSigned(memoryview(parts[0].data)[start : body.end], signature)
 
 
 def is_pgp_signed(message: Message) -> bool:
@@ -132,13 +149,16 @@ def _decoded(part: Part) -> memoryview | None:
 
 def _signature(message: Message, types: frozenset[str]) -> memoryview | None:
     """The decoded signature of a multipart/signed with one of these types."""
+    parts = _signed_parts(message, types)
+    return None if parts is None else _decoded(parts[1])
+
+
+def _signed_parts(message: Message, types: frozenset[str]) -> tuple[Part, Part] | None:
     kind = _kind(message)
     if kind.type != "multipart/signed" or kind.parameter("protocol") not in types:
         return None
     parts = _two_parts(message, kind)
-    if parts is None or _kind(parts[1].head).type not in types:
-        return None
-    return _decoded(parts[1])
+    return parts if parts is not None and _kind(parts[1].head).type in types else None
 
 
 def _two_parts(

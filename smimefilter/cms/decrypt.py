@@ -1,0 +1,367 @@
+"""Decrypting: the content key by each private key at hand that a message names, then content.
+
+Whatever goes wrong once a key was found, the outcome is the same and takes the same steps: a
+content key that does not decrypt to one of the right length is replaced by a random one, the
+content is deciphered with it, and nothing comes of it. So neither reply, report nor time tells
+whether padding was right (RFC 3218, and RFC 8551 §6 with EFAIL). Content without
+authentication (CBC) is told apart from authenticated content: anybody may have changed it.
+
+3DES and RC2 are read, for the sake of old mail, and never written. RFC 5652 §6, RFC 5083 and
+5084 (GCM), RFC 8103 (ChaCha20-Poly1305), RFC 3370 (3DES, RC2), RFC 4055 and 8017 (RSA), RFC
+5753 and 8418 (ECDH, X25519). Raises `CannotDecrypt`.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
+from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, x448, x25519
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC, GCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
+from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
+
+from smimefilter.pki import rc2
+from smimefilter.pki.certificate import Certificate
+
+from . import ber, der
+from .algorithms import MGF1
+from .ber import BadCms
+from .enveloped import Agreed, Enveloped, Recipient, Transported
+from .identifiers import Identifier
+from .signed import Algorithm, read_algorithm
+
+MOST_TRIED: Final = 16  # private key operations for one message
+LARGEST_RC2: Final = 1 << 20  # bytes: it is slow, and what is so old is small
+
+_Key = Callable[[], PrivateKeyTypes]
+
+
+class CannotDecrypt(ValueError):
+    """No content comes of it; the text says no more than may be told to anybody."""
+
+
+class NoKey(CannotDecrypt):
+    """No private key at hand is among the recipients'."""
+
+
+class Unsupported(CannotDecrypt):
+    """Encrypted in a way that is not known here, which the message says in clear."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What an encrypted message held."""
+
+    content: bytes
+    certificate: Certificate  # of the private key that opened it
+    cipher: str  # "aes-256-gcm"
+    transport: str  # "rsa-oaep"
+    authenticated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Cipher:
+    name: str
+    key_bytes: int
+    block: int = 16
+    kind: str = "aes-cbc"
+
+
+def _cipher_table() -> dict[bytes, _Cipher]:
+    nist = "2.16.840.1.101.3.4.1."
+    found = {}
+    for arc, bits in ((2, 128), (22, 192), (42, 256)):
+        found[der.oid(f"{nist}{arc}")] = _Cipher(f"aes-{bits}-cbc", bits // 8)
+        gcm = _Cipher(f"aes-{bits}-gcm", bits // 8, kind="aes-gcm")
+        found[der.oid(f"{nist}{arc + 4}")] = gcm
+    found[der.oid("1.2.840.113549.3.7")] = _Cipher("des-ede3-cbc", 24, 8, "3des-cbc")
+    found[der.oid("1.2.840.113549.3.2")] = _Cipher("rc2-cbc", 0, 8, "rc2-cbc")
+    chacha = _Cipher("chacha20-poly1305", 32, kind="chacha20-poly1305")
+    found[der.oid("1.2.840.113549.1.9.16.3.18")] = chacha
+    return found
+
+
+_CIPHERS: Final = _cipher_table()
+_RC2_BITS: Final = {160: 40, 120: 64, 58: 128}  # RFC 3370 §5.2
+_HASHES: Final[dict[bytes, hashes.HashAlgorithm]] = {
+    der.oid("1.3.14.3.2.26"): hashes.SHA1(),  # noqa: S303 - within OAEP it is sound
+    der.oid("2.16.840.1.101.3.4.2.4"): hashes.SHA224(),
+    der.oid("2.16.840.1.101.3.4.2.1"): hashes.SHA256(),
+    der.oid("2.16.840.1.101.3.4.2.2"): hashes.SHA384(),
+    der.oid("2.16.840.1.101.3.4.2.3"): hashes.SHA512(),
+}
+_RSA: Final = der.oid("1.2.840.113549.1.1.1")
+_OAEP: Final = der.oid("1.2.840.113549.1.1.7")
+_P_SPECIFIED: Final = der.oid("1.2.840.113549.1.1.9")
+_MGF1: Final = der.oid(MGF1)
+_WRAPS: Final = {
+    der.oid(f"2.16.840.1.101.3.4.1.{arc}"): size for arc, size in ((5, 16), (25, 24), (45, 32))
+}
+_X963: Final[dict[bytes, hashes.HashAlgorithm]] = {  # standard and cofactor, RFC 5753 §7.1.4
+    der.oid("1.3.133.16.840.63.0.2"): hashes.SHA1(),  # noqa: S303 - within the KDF it is sound
+    der.oid("1.3.133.16.840.63.0.3"): hashes.SHA1(),  # noqa: S303
+} | {
+    der.oid(f"1.3.132.1.{arc}.{number}"): algorithm
+    for arc in (11, 14)
+    for number, algorithm in enumerate(
+        (hashes.SHA224(), hashes.SHA256(), hashes.SHA384(), hashes.SHA512())
+    )
+}
+_HKDF: Final[dict[bytes, hashes.HashAlgorithm]] = {
+    der.oid("1.2.840.113549.1.9.16.3.19"): hashes.SHA256(),
+    der.oid("1.2.840.113549.1.9.16.3.20"): hashes.SHA384(),
+    der.oid("1.2.840.113549.1.9.16.3.21"): hashes.SHA512(),
+}
+_SHORTEST_TAG: Final = 12
+_GCM_DEFAULT_TAG: Final = 12  # RFC 5084 §3.2
+
+
+def decrypt(
+    message: Enveloped,
+    find: Callable[[Identifier], Iterable[tuple[Certificate, _Key]]],
+) -> Opened:
+    """The content. `find` gives certificates with a private key at hand that an identifier
+    names, and their keys. Raises `NoKey`, `Unsupported`, `CannotDecrypt`."""
+    cipher = _CIPHERS.get(message.cipher.oid)
+    if cipher is None or (cipher.kind in {"aes-gcm", "chacha20-poly1305"}) is not (
+        message.authenticated
+    ):
+        raise Unsupported("encrypted with a cipher that is not known here")
+    decipher, size = _decipher(message, cipher)
+    tried = 0
+    for recipient in message.recipients:
+        for certificate, key in find(recipient.recipient):
+            tried += 1
+            if tried > MOST_TRIED:
+                raise CannotDecrypt("cannot be decrypted")
+            content = _content(recipient, key(), size, decipher)
+            if content is not None:
+                how = _how(recipient)
+                return Opened(content, certificate, cipher.name, how, message.authenticated)
+    if not tried:
+        raise NoKey("none of the recipients' private keys is at hand")
+    raise CannotDecrypt("cannot be decrypted")
+
+
+def _how(recipient: Recipient) -> str:
+    if isinstance(recipient, Agreed):
+        return "ecdh"
+    return "rsa-oaep" if recipient.algorithm.oid == _OAEP else "rsa-pkcs1"
+
+
+def _content(
+    recipient: Recipient,
+    key: PrivateKeyTypes,
+    size: int,
+    decipher: Callable[[bytes], bytes | None],
+) -> bytes | None:
+    """The content by one private key, or None; the same steps are taken either way."""
+    found = _content_key(recipient, key)
+    # A size of 0: the cipher takes keys of several lengths (RC2).
+    good = found is not None and (len(found) == size if size else 5 <= len(found) <= 16)
+    stand_in = secrets.token_bytes(size or 16)
+    content = decipher(found if good and found is not None else stand_in)
+    return content if good else None
+
+
+def _content_key(recipient: Recipient, key: PrivateKeyTypes) -> bytes | None:
+    try:
+        if isinstance(recipient, Transported):
+            if not isinstance(key, rsa.RSAPrivateKey):
+                return None
+            return key.decrypt(recipient.encrypted_key, _padding(recipient.algorithm))
+        return _unwrapped(recipient, key)
+    except (BadCms, KeyError, ValueError, TypeError, InvalidUnwrap, UnsupportedAlgorithm):
+        return None
+
+
+# recipients
+
+
+def _padding(algorithm: Algorithm) -> padding.AsymmetricPadding:
+    if algorithm.oid == _RSA:
+        return padding.PKCS1v15()
+    if algorithm.oid != _OAEP:
+        raise BadCms("a key transport that is not known")
+    digest: hashes.HashAlgorithm = hashes.SHA1()  # noqa: S303 - the default, RFC 4055 §4.1
+    mask: hashes.HashAlgorithm = digest
+    label: bytes | None = None
+    if algorithm.parameters:
+        fields = _fields(algorithm.parameters).inside(ber.SEQUENCE)
+        if found := fields.maybe(0xA0):
+            digest = _HASHES[read_algorithm(fields.of(found)).oid]
+        if found := fields.maybe(0xA1):
+            generator = read_algorithm(fields.of(found))
+            if generator.oid != _MGF1:
+                raise BadCms("a mask that is not known")
+            mask = _HASHES[read_algorithm(_fields(generator.parameters)).oid]
+        if found := fields.maybe(0xA2):
+            source = read_algorithm(fields.of(found))
+            if source.oid == _P_SPECIFIED:
+                label = bytes(_fields(source.parameters).take(ber.OCTET_STRING).content)
+    return padding.OAEP(padding.MGF1(mask), digest, label or None)
+
+
+def _unwrapped(recipient: Agreed, key: PrivateKeyTypes) -> bytes:
+    wrap = read_algorithm(_fields(recipient.algorithm.parameters))
+    size = _WRAPS.get(wrap.oid, 0)
+    if not size:
+        raise BadCms("a key wrap that is not known")
+    secret = _secret(recipient, key)
+    info = _shared_info(wrap, recipient.user_material, size)
+    oid = recipient.algorithm.oid
+    if oid in _X963:
+        wrapping_key = X963KDF(_X963[oid], size, info).derive(secret)
+    elif oid in _HKDF:
+        wrapping_key = HKDF(_HKDF[oid], size, salt=None, info=info).derive(secret)
+    else:
+        raise BadCms("a key agreement that is not known")
+    return aes_key_unwrap(wrapping_key, recipient.encrypted_key)
+
+
+def _secret(recipient: Agreed, key: PrivateKeyTypes) -> bytes:
+    match key:
+        case ec.EllipticCurvePrivateKey():
+            public = ec.EllipticCurvePublicKey.from_encoded_point(key.curve, recipient.public)
+            return key.exchange(ec.ECDH(), public)
+        case x25519.X25519PrivateKey():
+            return key.exchange(x25519.X25519PublicKey.from_public_bytes(recipient.public))
+        case x448.X448PrivateKey():
+            return key.exchange(x448.X448PublicKey.from_public_bytes(recipient.public))
+    raise BadCms("not a key for key agreement")
+
+
+def _shared_info(wrap: Algorithm, material: bytes | None, size: int) -> bytes:
+    """ECC-CMS-SharedInfo, RFC 5753 §7.2, with the wrap algorithm as it came."""
+    user = b""
+    if material is not None:
+        user = der.tlv(der.CONTEXT_0, der.tlv(der.OCTET_STRING, material))
+    bits = der.tlv(der.OCTET_STRING, (8 * size).to_bytes(4, "big"))
+    return der.tlv(der.SEQUENCE, wrap.whole, user, der.tlv(der.CONTEXT_2, bits))
+
+
+def _fields(value: bytes) -> ber.Fields:
+    return ber.Fields(memoryview(value), ber.Effort(100))
+
+
+# content
+
+
+def _decipher(
+    message: Enveloped, cipher: _Cipher
+) -> tuple[Callable[[bytes], bytes | None], int]:
+    """From a content key to the content, or None; and how long the key is (0: it varies).
+    Raises `Unsupported` for parameters that are none."""
+    try:
+        match cipher.kind:
+            case "aes-gcm":
+                return _gcm(message), cipher.key_bytes
+            case "chacha20-poly1305":
+                return _chacha(message), cipher.key_bytes
+            case "rc2-cbc":
+                return _rc2(message), 0
+            case _:
+                vector = _octets_of(message.cipher.parameters, cipher.block)
+                return _cbc(message.content, cipher, vector), cipher.key_bytes
+    except (BadCms, KeyError):
+        raise Unsupported("encrypted with parameters that are not known here") from None
+
+
+def _octets_of(parameters: bytes, size: int) -> bytes:
+    found = bytes(_fields(parameters).take(ber.OCTET_STRING).content)
+    if len(found) != size:
+        raise BadCms("an initialisation vector of a wrong length")
+    return found
+
+
+def _cbc(
+    content: Sequence[memoryview], cipher: _Cipher, vector: bytes
+) -> Callable[[bytes], bytes | None]:
+    algorithm = TripleDES if cipher.kind == "3des-cbc" else AES
+
+    def decipher(key: bytes) -> bytes | None:
+        decryptor = Cipher(algorithm(key), CBC(vector)).decryptor()
+        try:
+            plain = b"".join([*map(decryptor.update, content), decryptor.finalize()])
+        except ValueError:  # not whole blocks: the message says so in clear
+            return None
+        return _unpadded(plain, cipher.block)
+
+    return decipher
+
+
+def _unpadded(plain: bytes, block: int) -> bytes | None:
+    """RFC 5652 §6.3."""
+    if not plain:
+        return None
+    size = plain[-1]
+    good = (1 <= size <= block) & hmac.compare_digest(
+        plain[-max(size, 1) :], bytes([size]) * min(max(size, 1), len(plain))
+    )
+    return plain[: len(plain) - size] if good else None
+
+
+def _rc2(message: Enveloped) -> Callable[[bytes], bytes | None]:
+    fields = _fields(message.cipher.parameters).inside(ber.SEQUENCE)
+    bits = _RC2_BITS[ber.integer(fields.take(ber.INTEGER))]
+    vector = bytes(fields.take(ber.OCTET_STRING).content)
+    if len(vector) != rc2.BLOCK:
+        raise BadCms("an initialisation vector of a wrong length")
+    content = b"".join(message.content)
+    if len(content) > LARGEST_RC2:
+        raise Unsupported("too much of it is encrypted with RC2")
+
+    def decipher(key: bytes) -> bytes | None:
+        try:
+            return _unpadded(rc2.decrypt_cbc(key, bits, vector, content), rc2.BLOCK)
+        except ValueError:
+            return None
+
+    return decipher
+
+
+def _gcm(message: Enveloped) -> Callable[[bytes], bytes | None]:
+    fields = _fields(message.cipher.parameters).inside(ber.SEQUENCE)
+    nonce = bytes(fields.take(ber.OCTET_STRING).content)
+    size = fields.maybe(ber.INTEGER)
+    length = _GCM_DEFAULT_TAG if size is None else ber.integer(size)
+    if not 8 <= len(nonce) <= 128 or not _SHORTEST_TAG <= length <= 16:
+        raise BadCms("a nonce or tag of a wrong length")
+
+    def decipher(key: bytes) -> bytes | None:
+        if len(message.mac) != length:
+            return None
+        mode = GCM(nonce, message.mac, min_tag_length=_SHORTEST_TAG)
+        decryptor = Cipher(AES(key), mode).decryptor()
+        decryptor.authenticate_additional_data(message.attributes)
+        try:
+            return b"".join([*map(decryptor.update, message.content), decryptor.finalize()])
+        except InvalidTag:
+            return None
+
+    return decipher
+
+
+def _chacha(message: Enveloped) -> Callable[[bytes], bytes | None]:
+    nonce = _octets_of(message.cipher.parameters, 12)
+
+    def decipher(key: bytes) -> bytes | None:
+        sealed = b"".join([*message.content, message.mac])
+        try:
+            return ChaCha20Poly1305(key).decrypt(nonce, sealed, message.attributes)
+        except InvalidTag:
+            return None
+
+    return decipher
