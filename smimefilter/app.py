@@ -93,6 +93,7 @@ class App:
         self.journal: Final = journal
         self.policies: Final = PolicyFiles(config.policies)
         self.hostname: Final = config.hostname or socket.getfqdn()
+        self.authserv_id: Final = config.authserv_id or self.hostname
         self._vault: Final = KeyVault(master)
 
     def ring(self, blobs: Mapping[str, bytes]) -> WrappedKeyRing:
@@ -227,6 +228,7 @@ class Running:
             origins=Origins(app.config.own_clients),
             lookups=self._lookups,
             lookup_wait=app.config.fetch.mail_waits,
+            authserv_id=app.authserv_id,
         )
         self.listeners = [
             MailListener(

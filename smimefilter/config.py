@@ -153,6 +153,7 @@ class Config(Settings):
     """The whole file."""
 
     hostname: str = ""  # of this host in greetings and Received lines; "" asks the system
+    authserv_id: str = ""  # in Authentication-Results, RFC 8601; "" is the hostname
     listeners: tuple[Listener, ...] = (Listener(),)
     next_hop: NextHop = NextHop()
     next_hops: dict[str, NextHop] = {}  # by name

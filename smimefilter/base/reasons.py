@@ -82,6 +82,18 @@ class Because(StrEnum):
     TOO_LARGE = "too-large"
     NULL_SENDER = "null-sender"
     BAD_ADDRESS = "bad-address"
+    DECRYPTED = "decrypted"
+    NOT_DECRYPTED = "not-decrypted"
+    NO_DECRYPTION_KEY = "no-decryption-key"
+    SIGNATURE_GOOD = "signature-good"
+    SIGNATURE_BAD = "signature-bad"
+    SIGNATURE_MISMATCH = "signature-mismatch"
+    SIGNATURE_UNTRUSTED = "signature-untrusted"
+    SIGNATURE_WEAK = "signature-weak"
+    PARTLY_SIGNED = "partly-signed"
+    LAYERS_LEFT = "layers-left"
+    FORGED_REPORT = "forged-report"
+    UNDECRYPTABLE_REFUSED = "undecryptable-refused"
 
 
 WORDING: Final[dict[Because, str]] = {
@@ -148,6 +160,18 @@ WORDING: Final[dict[Because, str]] = {
     Because.TOO_LARGE: "larger than S/MIME is applied to",
     Because.NULL_SENDER: "a delivery notice: left as it is",
     Because.BAD_ADDRESS: "the address cannot be read",
+    Because.DECRYPTED: "decrypted",
+    Because.NOT_DECRYPTED: "encrypted, and cannot be decrypted",
+    Because.NO_DECRYPTION_KEY: "encrypted to keys that are not in the store",
+    Because.SIGNATURE_GOOD: "signed by its author",
+    Because.SIGNATURE_BAD: "the signature is wrong, or the content was changed",
+    Because.SIGNATURE_MISMATCH: "signed, but not by the author in From",
+    Because.SIGNATURE_UNTRUSTED: "signed with a certificate that is not trusted",
+    Because.SIGNATURE_WEAK: "signed with a digest that policy does not accept",
+    Because.PARTLY_SIGNED: "only a part of it is signed, which does not count",
+    Because.LAYERS_LEFT: "more layers of S/MIME than policy takes off",
+    Because.FORGED_REPORT: "what looked like this gateway's report was removed",
+    Because.UNDECRYPTABLE_REFUSED: "policy: refuse what cannot be decrypted",
 }
 
 

@@ -99,7 +99,7 @@ def show(
 
 def _verdicts(certificate: Certificate, moment: Moment) -> Iterator[tuple[str, list[str]]]:
     view = moment.view(certificate.addresses[0] if certificate.addresses else "")
-    for purpose in Purpose:
+    for purpose in (Purpose.SIGN, Purpose.ENCRYPT, Purpose.ANY):
         verdict = moment.verdict(certificate, purpose, view)
         label = "trust" if purpose is Purpose.ANY else f"to {purpose}"
         yield label, [verdict.standing.value, *(f"  {reason}" for reason in verdict.reasons)]

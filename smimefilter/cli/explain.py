@@ -49,12 +49,15 @@ def explain(
 
 
 async def _plan(app: App, sender: str, to: list[str], content: bytes, client: Client) -> Plan:
-    moment = (await app.snapshots().load()).snapshot.at(now())
+    state = await app.snapshots().load()
+    moment = state.snapshot.at(now())
+    mail = Mail(Message(content))
+    reader = state.carrier.reader(mail, moment, app.authserv_id)
     recipients = tuple(Recipient(address) for address in to)
     transaction = Transaction("explain", sender, recipients, content, client=client)
     ours = Origins(app.config.own_clients).is_ours(client)
     try:
-        return outbound(transaction, Mail(Message(content)), moment, ours=ours)
+        return outbound(transaction, mail, moment, reader, ours=ours)
     except BadAddress as error:
         mend = "write one such as alice@example.com"
         raise AdminError(str(error), where=sender, mend=mend) from None

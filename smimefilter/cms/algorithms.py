@@ -24,6 +24,7 @@ DATA: Final = der.oid("1.2.840.113549.1.7.1")
 SIGNED_DATA: Final = der.oid("1.2.840.113549.1.7.2")
 ENVELOPED_DATA: Final = der.oid("1.2.840.113549.1.7.3")
 AUTH_ENVELOPED_DATA: Final = der.oid("1.2.840.113549.1.9.16.1.23")
+COMPRESSED_DATA: Final = der.oid("1.2.840.113549.1.9.16.1.9")  # RFC 3274; only read
 
 
 class CannotSign(MailError):

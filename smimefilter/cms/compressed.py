@@ -6,10 +6,9 @@ import zlib
 from typing import Final
 
 from . import der
+from .algorithms import COMPRESSED_DATA
 from .ber import INTEGER, OCTET_STRING, OID, SEQUENCE, BadCms, Effort, octets, only
 from .signed import read_algorithm
-
-COMPRESSED_DATA: Final = der.oid("1.2.840.113549.1.9.16.1.9")
 
 _ZLIB: Final = der.oid("1.2.840.113549.1.9.16.3.8")
 _CONTEXT_0: Final = 0xA0

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from enum import Enum, auto
 from typing import Final
 
-from .algorithms import AUTH_ENVELOPED_DATA, ENVELOPED_DATA, SIGNED_DATA
+from .algorithms import AUTH_ENVELOPED_DATA, COMPRESSED_DATA, ENVELOPED_DATA, SIGNED_DATA
 
 MOST_ELEMENTS: Final = 100_000  # content in pieces of a few hundred bytes, at 25 MB
 
@@ -42,6 +42,33 @@ class Kind(Enum):
 
     SIGNED = auto()
     ENCRYPTED = auto()  # EnvelopedData or AuthEnvelopedData
+
+
+class Content(Enum):
+    """What a ContentInfo says to hold."""
+
+    SIGNED = auto()
+    ENCRYPTED = auto()
+    COMPRESSED = auto()
+
+
+_CONTENTS: Final = {
+    SIGNED_DATA: Content.SIGNED,
+    ENVELOPED_DATA: Content.ENCRYPTED,
+    AUTH_ENVELOPED_DATA: Content.ENCRYPTED,
+    COMPRESSED_DATA: Content.COMPRESSED,
+}
+
+
+def content_of(cms: memoryview) -> Content | None:
+    """What the ContentInfo that begins `cms` says to hold; nothing else of it is looked at."""
+    walk = _Walk(cms)
+    try:
+        tag, _ = walk.header()
+        content_type = bytes(walk.take(_OID)) if tag == _SEQUENCE else b""
+    except _NotCms:
+        return None
+    return _CONTENTS.get(content_type)
 
 
 def kind_of(cms: memoryview) -> Kind | None:

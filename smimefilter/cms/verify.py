@@ -124,13 +124,13 @@ class _Scheme:
 def verify(
     data: SignedData,
     forms: Sequence[Content],
+    along: Sequence[Certificate],
     find: Callable[[Identifier], Iterable[Certificate]],
 ) -> tuple[Checked, ...]:
     """What each signature is worth. `forms`: the content, as it came and as it may have been;
-    `find`: certificates at hand beside those in the message."""
+    `along`: the certificates in the message; `find`: others at hand."""
     digests = _Digests(forms)
-    held = [Certificate(one) for one in data.certificates]
-    return tuple(_checked(data, info, digests, held, find) for info in data.signers)
+    return tuple(_checked(data, info, digests, along, find) for info in data.signers)
 
 
 class _Digests:
@@ -157,11 +157,11 @@ def _checked(
     data: SignedData,
     info: SignerInfo,
     digests: _Digests,
-    held: list[Certificate],
+    along: Sequence[Certificate],
     find: Callable[[Identifier], Iterable[Certificate]],
 ) -> Checked:
     digest = _HASHES.get(info.digest.oid, ("", None))[0]
-    named = [one for one in held if info.signer.names(one)]
+    named = [one for one in along if info.signer.names(one)]
     named += [one for one in find(info.signer) if one not in named]
     named = [one for one in named if _is_meant(info, one)][:MOST_KEYS]
     certificate: Certificate | None = named[0] if named else None

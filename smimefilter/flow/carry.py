@@ -27,9 +27,16 @@ from smimefilter.message.headers import cut_subject
 from smimefilter.message.wire import Message
 from smimefilter.message.wrap import SmimeType, multipart_signed, pkcs7_mime
 from smimefilter.pki.certificate import Certificate
+from smimefilter.plan.facts import Mail
+from smimefilter.plan.inbound import Reader
 from smimefilter.plan.plan import Copy, Encryption, Signing
+from smimefilter.plan.snapshot import Moment
 from smimefilter.policy.preferences import SignFormat
 from smimefilter.ports.keys import KeyRing
+
+from .keyfinder import KeyFinder
+from .opening import MailReader
+from .report import told
 
 _Kind = tuple[Signing | None, tuple[re.Pattern[str], ...]]  # what copies can have in common
 KEPT: Final = 1024  # signer templates
@@ -41,9 +48,23 @@ class Carrier:
     def __init__(self, keys: KeyRing) -> None:
         self._keys = keys
         self._template = lru_cache(maxsize=KEPT)(self._make_template)
+        self._finder: KeyFinder | None = None
+
+    def reader(self, mail: Mail, moment: Moment, authserv_id: str) -> MailReader:
+        """Opens a mail with the keys of this key ring, whose certificates are in the moment."""
+        if self._finder is None:
+            snapshot = moment.snapshot
+            known = map(snapshot.certificates.by_thumbprint, snapshot.keys)
+            self._finder = KeyFinder((one for one in known if one is not None), self._keys)
+        return MailReader(mail, self._finder, moment, authserv_id)
 
     def prepare(
-        self, copies: Sequence[Copy], message: Message, now: datetime, token: str
+        self,
+        copies: Sequence[Copy],
+        message: Message,
+        now: datetime,
+        token: str,
+        reader: Reader,
     ) -> Prepared:
         """Everything that can fail, done: signatures made, once for all copies that differ in
         encryption alone, and recipients' keys tried. `token`: 22 or more random letters and
@@ -51,12 +72,12 @@ class Carrier:
         inner: dict[_Kind, tuple[Outer, Entity]] = {}
         for copy in copies:
             kind = (copy.signing, copy.cuts)
-            if not copy.is_untouched and kind not in inner:
+            if not copy.is_untouched and copy.reading is None and kind not in inner:
                 inner[kind] = self._inner(copy, message, now, token)
             if copy.encryption:
                 for certificate in copy.encryption.certificates:
                     recipient_of(certificate, copy.encryption.transport)
-        return Prepared(message, inner)
+        return Prepared(message, inner, reader)
 
     def _inner(
         self, copy: Copy, message: Message, now: datetime, token: str
@@ -94,14 +115,20 @@ class Prepared:
     """A mail whose copies are made one by one, when they are about to leave: the copies of a
     large mail to many are never in memory all at once."""
 
-    def __init__(self, message: Message, inner: Mapping[_Kind, tuple[Outer, Entity]]) -> None:
+    def __init__(
+        self, message: Message, inner: Mapping[_Kind, tuple[Outer, Entity]], reader: Reader
+    ) -> None:
         self._message = message
         self._inner = inner
+        self._reader = reader
 
     def chunks(self, copy: Copy) -> list[bytes]:
         """The bytes of a copy."""
         if copy.is_untouched:
             return self._message.chunks
+        if copy.reading is not None:
+            opening = self._reader.opening(copy.reading.rules)
+            return told(self._message, opening, copy.reading).chunks
         around, entity = self._inner[copy.signing, copy.cuts]
         if copy.encryption:
             entity = _encrypted(entity, copy.encryption)

@@ -15,7 +15,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, NamedTuple, ParamSpec, TypeVar
 
 from smimefilter.base.address import BadAddress
 from smimefilter.base.envelope import (
@@ -38,6 +38,7 @@ from smimefilter.ports.relay import Outgoing, Relay
 from .carry import Prepared
 from .lookups import Lookups
 from .notices import tell_sender
+from .opening import MailReader
 from .origin import Origins
 from .snapshots import Snapshots, State
 
@@ -67,8 +68,11 @@ class Filter:
         origins: Origins,
         lookups: Lookups | None = None,
         lookup_wait: float = 0.0,
+        authserv_id: str = "",
     ) -> None:
-        """`lookups`: what verdicts miss may be fetched, and waited for so many seconds."""
+        """`lookups`: what verdicts miss may be fetched, and waited for so many seconds.
+        `authserv_id`: the name that results are told under, that of the host if empty."""
+        self.authserv_id = authserv_id or hostname
         self.snapshots = snapshots
         self.relay = relay
         self.journal = journal
@@ -103,6 +107,15 @@ class Filter:
         return fates
 
 
+class _Found(NamedTuple):
+    """A plan, and what it was made of."""
+
+    state: State
+    moment: Moment
+    plan: Plan
+    reader: MailReader
+
+
 class _Way:
     """One mail on its way: what is known of it so far, and the fates that are settled.
 
@@ -127,12 +140,13 @@ class _Way:
             return
         self.message_id = mail.message_id
         ours = by.origins.is_ours(transaction.client)
-        state, moment, plan = self._decide(mail, ours=ours)
-        if by.lookups is not None and plan.needs:
-            state, moment, plan = await self._decide_again(by.lookups, mail, ours=ours)
+        found = await self._found(mail, ours=ours)
+        if by.lookups is not None and found.plan.needs:
+            found = await self._found_again(by.lookups, mail, ours=ours)
+        state, moment, plan, reader = found
         for position, decision in enumerate(plan.decisions):
             self._fates[position] = _planned(decision)
-        work = (plan.copies, mail.message, moment.now, secrets.token_hex(12))
+        work = (plan.copies, mail.message, moment.now, secrets.token_hex(12), reader)
         prepared = await self._worked(state.carrier.prepare, *work)
         received = received_line(transaction.client, by.hostname, transaction.id, moment.now)
         if transaction.one_reply:
@@ -147,27 +161,32 @@ class _Way:
                 *(self._relay(copy, prepared, received, turn) for copy in plan.copies)
             )
 
-    def _decide(self, mail: Mail, *, ours: bool) -> tuple[State, Moment, Plan]:
-        """The plan by what is known now."""
+    async def _found(self, mail: Mail, *, ours: bool) -> _Found:
+        """The plan by what is known now. A large mail that has to be opened for it is opened
+        in a thread."""
+        if mail.is_said_protected:
+            return await self._worked(self._decide, mail, ours=ours)
+        return self._decide(mail, ours=ours)
+
+    def _decide(self, mail: Mail, *, ours: bool) -> _Found:
         by = self._by
         state = by.snapshots.current
         self.revision = state.snapshot.revision
         moment = state.snapshot.at(by.clock())
-        self.plan = outbound(self._transaction, mail, moment, ours=ours)
-        return state, moment, self.plan
+        reader = state.carrier.reader(mail, moment, by.authserv_id)
+        self.plan = outbound(self._transaction, mail, moment, reader, ours=ours)
+        return _Found(state, moment, self.plan, reader)
 
-    async def _decide_again(
-        self, lookups: Lookups, mail: Mail, *, ours: bool
-    ) -> tuple[State, Moment, Plan]:
+    async def _found_again(self, lookups: Lookups, mail: Mail, *, ours: bool) -> _Found:
         """The plan by what can be known within a while, round after round."""
         end = time.monotonic() + self._by.lookup_wait
-        decided = self._decide(mail, ours=ours)
+        found = await self._found(mail, ours=ours)
         for _ in range(LOOKUP_ROUNDS):
-            left, needs = end - time.monotonic(), decided[2].needs
+            left, needs = end - time.monotonic(), found.plan.needs
             if not needs or left <= 0 or not await lookups.meet(needs, left):
                 break
-            decided = self._decide(mail, ours=ours)
-        return decided
+            found = await self._found(mail, ours=ours)
+        return found
 
     def settle_rest(self, fate: Fate) -> None:
         """The fate of all recipients that have none yet."""
@@ -219,13 +238,22 @@ class _Way:
 
     def _outgoing(self, copy: Copy, chunks: list[bytes]) -> Outgoing:
         transaction = self._transaction
+        params = transaction.params
+        if copy.reading is not None and not all(map(bytes.isascii, chunks)):
+            params = _eight_bit(params)
         return Outgoing(
             sender=transaction.sender,
             recipients=tuple(transaction.recipients[n] for n in copy.recipients),
             chunks=chunks,
-            params=transaction.params,
+            params=params,
             client=transaction.client,
         )
+
+
+def _eight_bit(params: tuple[str, ...]) -> tuple[str, ...]:
+    """The same for a content that came out of an encrypted one and is not ASCII."""
+    kept = [param for param in params if param[:5].upper() != "BODY="]
+    return (*kept, "BODY=8BITMIME")
 
 
 def _planned(decision: Decision) -> Fate | None:

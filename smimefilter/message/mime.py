@@ -36,12 +36,19 @@ _PROTECTED: Final = _PKCS7_MIME | {
 }  # fmt: skip
 _IDENTITY: Final = frozenset({"7bit", "8bit", "binary"})
 _DEEPEST: Final = 20
-_MOST_PARTS: Final = 1000  # that are searched for a calendar part
+_MOST_PARTS: Final = 1000  # that are searched for a part of some type
+_CALENDAR: Final = frozenset({"text/calendar"})
+_SMIME: Final = _PKCS7_MIME | _PKCS7_SIGNATURE
 
 
 def is_said_protected(message: Message) -> bool:
     """Whether the header says anything of the kind: of other mail nothing else is asked."""
     return _kind(message).type in _PROTECTED
+
+
+def is_pkcs7_mime(message: Message) -> bool:
+    """Whether it says outright that its body is CMS."""
+    return _kind(message).type in _PKCS7_MIME
 
 
 def pkcs7_body(message: Message) -> memoryview | None:
@@ -109,8 +116,17 @@ def is_pgp_encrypted(message: Message) -> bool:
 
 def is_calendar(message: Message) -> bool:
     """A text/calendar, or a multipart with one in it, attached mails left aside."""
+    return _has_part(message, _CALENDAR)
+
+
+def has_signed_part(message: Message) -> bool:
+    """A multipart with a part in it that says to be S/MIME, attached mails left aside."""
+    return _kind(message).is_multipart and _has_part(message, _SMIME)
+
+
+def _has_part(message: Message, types: frozenset[str]) -> bool:
     try:
-        return _Calendar().is_in(Part.of(message), _DEEPEST)
+        return _PartSearch(types).is_in(Part.of(message), _DEEPEST)
     except BadParts:
         return False
 
@@ -191,16 +207,17 @@ def _is_mime_field(name: bytes) -> bool:
     return name.startswith(b"content-")
 
 
-class _Calendar:
-    """A search for a calendar part, with an end however many parts there are."""
+class _PartSearch:
+    """A search for a part of one of these types, with an end however many parts there are."""
 
-    def __init__(self) -> None:
+    def __init__(self, types: frozenset[str]) -> None:
+        self._types = types
         self._left = _MOST_PARTS
 
     def is_in(self, part: Part, depth: int) -> bool:
         self._left -= 1
         kind = content_type(part.head.get("Content-Type"))
-        if kind.type == "text/calendar":
+        if kind.type in self._types:
             return True
         if not kind.is_multipart or depth == 0:
             return False

@@ -139,9 +139,14 @@ class Message:
     def without(self, *names: str) -> Message:
         """The message without all fields of these names."""
         unwanted = {name.lower().encode() for name in names}
-        kept = [i for i, name in enumerate(self.names) if name not in unwanted]
-        if len(kept) == len(self.names):
+        return self.without_at([i for i, name in enumerate(self.names) if name in unwanted])
+
+    def without_at(self, places: Sequence[int]) -> Message:
+        """The message without the fields at these places."""
+        if not places:
             return self
+        gone = set(places)
+        kept = [i for i in range(len(self.names)) if i not in gone]
         return self._edited([self.lines[i] for i in kept], [self.names[i] for i in kept])
 
     def rewritten(self, name: str, change: Callable[[bytes], bytes]) -> Message:

@@ -53,9 +53,18 @@ def for_encryption(certificate: Certificate) -> tuple[Reason, ...]:
 
 
 def for_signing(certificate: Certificate) -> tuple[Reason, ...]:
-    """Why a signature of this certificate does not count; empty when it is fit."""
-    problems = _common(certificate)
-    unfit, usage = why_not_sign(certificate), certificate.key_usage
+    """Why nothing may be signed with this certificate; empty when it is fit."""
+    return _for_signatures(certificate, why_not_sign(certificate))
+
+
+def for_verifying(certificate: Certificate) -> tuple[Reason, ...]:
+    """Why a signature of this certificate does not count; empty when it does. Any kind of key
+    may have made it."""
+    return _for_signatures(certificate, "")
+
+
+def _for_signatures(certificate: Certificate, unfit: str) -> tuple[Reason, ...]:
+    problems, usage = _common(certificate), certificate.key_usage
     if unfit:
         problems.append(_reason(Because.KEY_TYPE, certificate, unfit))
     elif usage is not None and not usage & _SIGNING_USAGES:

@@ -116,4 +116,6 @@ def _what(copy: Copy) -> str:
         words.append(f"encrypted to {certificates} ({copy.encryption.cipher})")
     if copy.cuts:
         words.append("trigger cut from the subject")
+    if copy.reading:
+        words.append("opened, reported in its header" if copy.reading.inform else "opened")
     return ", ".join(words) or "unchanged"

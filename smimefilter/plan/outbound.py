@@ -39,6 +39,8 @@ from smimefilter.policy.scopes import GLOBAL
 from smimefilter.policy.tree import DEFAULT, View
 
 from .facts import Mail
+from .inbound import Reader, inbound
+from .opened import Reading
 from .plan import Action, Copy, Decision, Encryption, Plan, Refusal, Signing
 from .selection import Selection, additional, for_encryption
 from .signing import NOT_SIGNED, SignerChoice, choose_signer
@@ -66,6 +68,7 @@ class _Sender(NamedTuple):
     skip: Reason | None  # the mail is left as it is where encryption is not mandatory
     settled: Reason | None  # encrypted already: that is enough even where it is mandatory
     too_large: Reason | None
+    reader: Reader | None  # opens the mail; None where there is none to open
 
 
 class _Treatment(NamedTuple):
@@ -77,6 +80,7 @@ class _Treatment(NamedTuple):
     transport: KeyTransport | None = None
     rsa_only: bool = True  # some readers of RSA mail fail at RecipientInfos of other keys
     cuts: tuple[Trigger, ...] = ()
+    reading: Reading | None = None  # for our own people
 
 
 UNTOUCHED: Final = _Treatment()
@@ -84,14 +88,20 @@ _EVERYBODY: Final = frozenset({GLOBAL, DEFAULT})  # scopes that say nothing of a
 
 
 def outbound(
-    transaction: Transaction, mail: Mail, moment: Moment, *, ours: bool = True
+    transaction: Transaction,
+    mail: Mail,
+    moment: Moment,
+    reader: Reader | None = None,
+    *,
+    ours: bool = True,
 ) -> Plan:
-    """The plan for a mail; `ours`: one of our own clients brought it.
+    """The plan for a mail; `ours`: one of our own clients brought it; `reader`: opens it for
+    internal recipients.
 
-    Raises `BadAddress` when the sender cannot be read.
+    Raises `BadAddress` when the sender cannot be read, `KeyTrouble`.
     """
     view = moment.view(transaction.sender)
-    sender = _read_sender(transaction, mail, moment, view, ours=ours)
+    sender = _read_sender(transaction, mail, moment, view, reader, ours=ours)
     outcomes = [
         _decide(moment, sender, recipient.address) for recipient in transaction.recipients
     ]
@@ -101,7 +111,13 @@ def outbound(
 
 
 def _read_sender(
-    transaction: Transaction, mail: Mail, moment: Moment, view: View, *, ours: bool
+    transaction: Transaction,
+    mail: Mail,
+    moment: Moment,
+    view: View,
+    reader: Reader | None,
+    *,
+    ours: bool,
 ) -> _Sender:
     limit = view.get(MAX_SMIME_SIZE)
     too_large = None
@@ -122,6 +138,7 @@ def _read_sender(
         skip=_skipped(view, mail),
         settled=_settled(view, mail),
         too_large=too_large,
+        reader=reader,
     )
 
 
@@ -149,6 +166,9 @@ def _decide(moment: Moment, sender: _Sender, address: str) -> tuple[Decision, _T
         why = Reason(Because.BAD_ADDRESS, address, detail=str(error))
         return _refused(address, (why,), BAD_RECIPIENT, "recipient address cannot be read")
     locality = view.get(LOCALITY)
+    if locality.value is Locality.INTERNAL and sender.reader is not None:
+        decision, reading = inbound(view, sender.mail, address, sender.reader)
+        return decision, _Treatment(reading=reading) if reading else UNTOUCHED
     if locality.value is Locality.INTERNAL:
         why = Reason(Because.LOCALITY_INTERNAL, address, locality.source)
         return Decision(address, Action.UNTOUCHED, (why,)), UNTOUCHED
@@ -353,7 +373,7 @@ def _copy(
 ) -> Copy:
     cuts = tuple(trigger.cut for trigger in treatment.cuts if trigger.cut)
     if not treatment.encrypted or treatment.cipher is None or treatment.transport is None:
-        return Copy(tuple(positions), treatment.signing, None, cuts)
+        return Copy(tuple(positions), treatment.signing, None, cuts, treatment.reading)
     chosen = [
         certificate
         for position in positions

@@ -18,6 +18,7 @@ from smimefilter.pki.certificate import Certificate
 from smimefilter.policy.preferences import SignFormat
 from smimefilter.trust.verdict import Need
 
+from .opened import Reading
 from .selection import Selection
 
 
@@ -25,6 +26,7 @@ class Action(StrEnum):
     """What happens to a mail for one recipient."""
 
     UNTOUCHED = "untouched"
+    OPEN = "open"  # decrypted, verified, told of: as far as there was anything to
     SIGN = "sign"
     ENCRYPT = "encrypt"
     SIGN_ENCRYPT = "sign+encrypt"
@@ -75,11 +77,12 @@ class Copy(NamedTuple):
     signing: Signing | None = None
     encryption: Encryption | None = None
     cuts: tuple[re.Pattern[str], ...] = ()  # what is removed from the subject
+    reading: Reading | None = None  # opened and told of, for our own people
 
     @property
     def is_untouched(self) -> bool:
         """Nothing changes but for the Received line."""
-        return not (self.signing or self.encryption or self.cuts)
+        return not (self.signing or self.encryption or self.cuts or self.reading)
 
 
 class Plan(NamedTuple):

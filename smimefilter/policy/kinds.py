@@ -31,6 +31,8 @@ _YES: Final = frozenset({"yes", "true", "on"})
 _NO: Final = frozenset({"no", "false", "off"})
 _SIZE: Final = re.compile(r"(\d{1,15}) ?([kmg]?)(?:i?b)?", re.IGNORECASE)
 _DURATION: Final = re.compile(r"(?:\d{1,6}[wdhms])+", re.IGNORECASE)
+_LONGEST_TAG: Final = 60
+_FIELD_PREFIX: Final = re.compile(r"X-[A-Za-z0-9][A-Za-z0-9-]{0,38}-", re.IGNORECASE)
 _SECONDS: Final = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 
@@ -121,6 +123,20 @@ def _read_signer(raw: object) -> str:
     return address_key(text)
 
 
+def _read_tag(raw: object) -> str:
+    text = raw.strip() if isinstance(raw, str) else ""
+    if not 2 <= len(text) <= _LONGEST_TAG or not text.isprintable():
+        raise ValueError(f"takes 2 to {_LONGEST_TAG} printable characters, not {_quoted(raw)}")
+    return text
+
+
+def _read_prefix(raw: object) -> str:
+    text = raw.strip() if isinstance(raw, str) else ""
+    if not _FIELD_PREFIX.fullmatch(text):
+        raise ValueError(f"takes X-…- of letters, digits and dashes, not {_quoted(raw)}")
+    return text
+
+
 def _read_secret(raw: object) -> SecretStr:
     if not isinstance(raw, str) or not raw:
         raise ValueError("takes a text that is not empty")
@@ -163,6 +179,10 @@ HEADER_PATTERN: Final[Kind[HeaderPattern]] = Kind(
     "a header field: Name, or Name: pattern",
     lambda raw: read_header_pattern(_text(raw, "a header field")),
     str,
+)
+TAG: Final[Kind[str]] = Kind("a short text without line ends", _read_tag, str)
+FIELD_PREFIX: Final[Kind[str]] = Kind(
+    "the beginning of a header field's name, such as X-Gateway-", _read_prefix, str
 )
 SECRET: Final = Kind("a secret text", _read_secret, SecretStr.get_secret_value)
 

@@ -25,12 +25,14 @@ from smimefilter.base.suggest import did_you_mean
 
 from .kinds import (
     DURATION,
+    FIELD_PREFIX,
     HEADER_PATTERN,
     PATTERN,
     SECRET,
     SIGNER,
     SIZE,
     SWITCH,
+    TAG,
     THUMBPRINT,
     Kind,
     many,
@@ -137,6 +139,21 @@ class ProtectHeaders(StrEnum):
     """Whether header fields are copied into the protected part."""
 
     NONE = "none"
+
+
+class OnUndecryptable(StrEnum):
+    """What becomes of a mail that cannot be decrypted."""
+
+    DELIVER = "deliver"
+    REFUSE = "refuse"
+
+
+class Harvest(StrEnum):
+    """Which certificates of incoming signatures are kept."""
+
+    NEVER = "never"
+    TRUSTED = "trusted"
+    ANY = "any"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -296,6 +313,64 @@ SKIP_CALENDAR: Final = Preference(
     "skip-calendar", False, SWITCH, Follows.SENDER,
     "Do not sign or encrypt invitations and other calendar mail, which some mail programs "
     "cannot handle within S/MIME. Where encryption is mandatory it is encrypted all the same.",
+)  # fmt: skip
+
+# incoming mail
+
+DECRYPT: Final = Preference(
+    "decrypt", True, SWITCH, Follows.RECIPIENT,
+    "Decrypt mail to this internal recipient with any private key in the store that it is "
+    "encrypted to.",
+)  # fmt: skip
+VERIFY: Final = Preference(
+    "verify", True, SWITCH, Follows.RECIPIENT,
+    "Verify the signatures of mail to this internal recipient.",
+)  # fmt: skip
+STRIP_SIGNATURE: Final = Preference(
+    "strip-signature", False, SWITCH, Follows.RECIPIENT,
+    "Take signatures off once they are verified, so that programs without S/MIME show a plain "
+    "mail; no: leave them. A signature around an encrypted mail goes when that is decrypted.",
+)  # fmt: skip
+ON_UNDECRYPTABLE: Final = Preference(
+    "on-undecryptable", OnUndecryptable.DELIVER, one_of(OnUndecryptable), Follows.RECIPIENT,
+    "What happens to a mail that is to be decrypted and cannot be. deliver: it goes on as it "
+    "came, with the reason in its header; refuse: it is refused.",
+)  # fmt: skip
+MAX_LAYERS: Final = Preference(
+    "max-layers", 8, number(1, 16), Follows.RECIPIENT,
+    "How many layers of S/MIME are taken off a mail.",
+)  # fmt: skip
+HARVEST: Final = Preference(
+    "harvest", Harvest.TRUSTED, one_of(Harvest), Follows.RECIPIENT,
+    "Which certificates of verified signatures go into the store, for the next mail to their "
+    "owners. trusted: those with a path to a root; any: all that are the author's.",
+)  # fmt: skip
+INFO_HEADERS: Final = Preference(
+    "info-headers", True, SWITCH, Follows.RECIPIENT,
+    "Tell in header fields what was found in an S/MIME mail: Authentication-Results, and one "
+    "field a layer. Such fields that a mail brings along are removed in any case.",
+)  # fmt: skip
+INFO_HEADER_PREFIX: Final = Preference(
+    "info-header-prefix", "X-Smimefilter-", FIELD_PREFIX, Follows.GLOBAL,
+    "What the names of these fields begin with. Fields of mail from elsewhere whose names "
+    "begin so are removed.",
+)  # fmt: skip
+SUBJECT_TAGS: Final = Preference(
+    "subject-tags", False, SWITCH, Follows.RECIPIENT,
+    "Tell in the subject as well, with the tags below. What looks like one of them in the "
+    "subject of a mail from elsewhere is removed.",
+)  # fmt: skip
+SUBJECT_TAG_DECRYPTED: Final = Preference(
+    "subject-tag-decrypted", "[decrypted]", TAG, Follows.RECIPIENT,
+    "The tag of a mail that was decrypted.",
+)  # fmt: skip
+SUBJECT_TAG_SIGNED: Final = Preference(
+    "subject-tag-signed", "[signed by {signer}]", TAG, Follows.RECIPIENT,
+    "The tag of a mail that is signed by its author; {signer} stands for the address.",
+)  # fmt: skip
+SUBJECT_TAG_INVALID: Final = Preference(
+    "subject-tag-invalid", "[signature invalid]", TAG, Follows.RECIPIENT,
+    "The tag of a mail whose signature is wrong, untrusted or not its author's.",
 )  # fmt: skip
 
 # certificates

@@ -8,7 +8,7 @@ costs about a microsecond.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -73,6 +73,20 @@ class Trust:
             verdict = judge(certificate, purpose, at, rules, self.knowledge)
             self._cache.put(certificate, rules, verdict)
         return verdict
+
+    def verdict_among(
+        self,
+        certificate: Certificate,
+        purpose: Purpose,
+        at: datetime,
+        rules: TrustRules,
+        more: Sequence[Certificate],
+    ) -> Verdict:
+        """The same where further certificates came along, which may lead to a root."""
+        verdict = self.verdict(certificate, purpose, at, rules)
+        if verdict.usable or not more:
+            return verdict
+        return judge(certificate, purpose, at, rules, self.knowledge.with_certificates(more))
 
     def with_answers(self, answers: Mapping[str, OcspAnswer]) -> Trust:
         """The same with other answers of OCSP; verdicts that do not rest on them stay."""

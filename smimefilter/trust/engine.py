@@ -20,7 +20,7 @@ from typing import Final
 from smimefilter.base.reasons import Because, Reason
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
 from smimefilter.pki.ocsp import OcspAnswer
-from smimefilter.pki.usage import for_encryption, for_signing
+from smimefilter.pki.usage import for_encryption, for_signing, for_verifying
 
 from .ctl import TrustListEntry
 from .knowledge import Knowledge as Knowledge  # noqa: PLC0414 - spelt so to be a re-export
@@ -173,6 +173,8 @@ class _Judgement:
                 problems = for_encryption(self._leaf.certificate)
             case Purpose.SIGN:
                 problems = for_signing(self._leaf.certificate)
+            case Purpose.VERIFY:
+                problems = for_verifying(self._leaf.certificate)
             case Purpose.ANY:
                 pass
         if detail := weak_key(self._leaf.certificate, self._rules):

@@ -6,7 +6,7 @@ on the certificate is good. Never raises.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 
 from cryptography.hazmat.primitives.asymmetric import dsa
 
@@ -17,7 +17,7 @@ from .link import Link
 from .names import NameKey
 from .outline import public_key_of
 
-Index = dict[NameKey, list[Link]]  # by subject
+Index = MutableMapping[NameKey, list[Link]]  # by subject
 
 
 def whole(link: Link, index: Index) -> Link:
@@ -27,9 +27,11 @@ def whole(link: Link, index: Index) -> Link:
     return _with_parameters(link, index.get(link.issuer_name, ()))
 
 
-def make_whole(index: Index) -> None:
-    """Do so with all links of an index, from the top down."""
-    bare = [links for links in index.values() if any(map(_inherits, links))]
+def make_whole(among: Index, index: Index | None = None) -> None:
+    """Do so with all links of an index, from the top down. `index`: where their issuers are
+    looked for, when that is a larger one."""
+    index = among if index is None else index
+    bare = [links for links in among.values() if any(map(_inherits, links))]
     for _ in bare:  # at least one level in each round
         for links in bare:
             links[:] = [whole(link, index) for link in links]

@@ -10,7 +10,8 @@ Leaves searching paths to `search.py`, judging to `engine.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from copy import copy
 from datetime import datetime
 from functools import cached_property
@@ -73,15 +74,24 @@ class Knowledge:
                         crl.signed_by(link)
 
     def with_certificates(self, more: Iterable[Certificate]) -> Knowledge:
-        """The same with further certificates that are no roots."""
-        return Knowledge(
-            roots=self._roots,
-            authorities=(*self._authorities, *more),
-            crls=self._crls,
-            trust_list=self.trust_list,
-            revision=self.revision,
-            answers=self.answers,
+        """The same with further certificates that are no roots. Costs as much as those do:
+        what is known already is shared, indexes included."""
+        known = self._links
+        added = {one: Link(one) for one in more if one not in known and one not in self._roots}
+        extra = _named(link for one, link in added.items() if _is_worth_knowing(one))
+        names = {name: [*self._by_name.get(name, ()), *links] for name, links in extra.items()}
+        index = ChainMap(names, self._by_name)
+        make_whole(names, index)
+        links = {link.certificate: link for link in chain(*extra.values())}
+        other = copy(self)
+        other.__dict__.update(
+            _authorities=(*self._authorities, *added),
+            _links=ChainMap(links, known),
+            _by_name=index,
+            _crls_by_name=self._crls_by_name,
+            _struck_keys=self._struck_keys | self._struck(links.values()),
         )
+        return other
 
     # certificates
 
@@ -113,32 +123,26 @@ class Knowledge:
         return bool(self._struck_keys) and link.key in self._struck_keys and _is_ca(link)
 
     @cached_property
-    def _links(self) -> dict[Certificate, Link]:
+    def _links(self) -> MutableMapping[Certificate, Link]:
         return {
             certificate: Link(certificate)
             for certificate in self._authorities
-            if (may_be_ca(certificate.der) or may_sign_crls(certificate.der))
-            and certificate not in self._roots
+            if _is_worth_knowing(certificate) and certificate not in self._roots
         }
 
     @cached_property
-    def _by_name(self) -> dict[NameKey, list[Link]]:
-        found: dict[NameKey, list[Link]] = {}
-        for link in (*self._roots.values(), *self._links.values()):
-            try:
-                found.setdefault(name_key(subject_of(link.certificate.der)), []).append(link)
-            except BadDer:
-                continue  # nobody's issuer, then
+    def _by_name(self) -> MutableMapping[NameKey, list[Link]]:
+        found = _named((*self._roots.values(), *self._links.values()))
         make_whole(found)
         return found
 
     @cached_property
     def _struck_keys(self) -> frozenset[bytes]:
-        keys = set()
-        for link in (*self._roots.values(), *self._links.values()):
-            if self.trust_list.black(link.certificate) and _is_ca(link):
-                keys.add(link.key)
-        return frozenset(keys)
+        return self._struck((*self._roots.values(), *self._links.values()))
+
+    def _struck(self, links: Iterable[Link]) -> frozenset[bytes]:
+        black = (link for link in links if self.trust_list.black(link.certificate))
+        return frozenset(link.key for link in black if _is_ca(link))
 
     # CRLs
 
@@ -157,6 +161,21 @@ class Knowledge:
         for crl in sorted(map(IssuedCrl, self._crls), key=newness, reverse=True):
             found.setdefault(crl.issuer_name, []).append(crl)
         return found
+
+
+def _is_worth_knowing(certificate: Certificate) -> bool:
+    """Whether something may be issued by it, a certificate or a CRL."""
+    return may_be_ca(certificate.der) or may_sign_crls(certificate.der)
+
+
+def _named(links: Iterable[Link]) -> dict[NameKey, list[Link]]:
+    found: dict[NameKey, list[Link]] = {}
+    for link in links:
+        try:
+            found.setdefault(name_key(subject_of(link.certificate.der)), []).append(link)
+        except BadDer:
+            continue  # nobody's issuer, then
+    return found
 
 
 def newness(crl: IssuedCrl) -> tuple[datetime, int]:

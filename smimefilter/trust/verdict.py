@@ -32,9 +32,11 @@ class Standing(StrEnum):
 
 
 class Purpose(StrEnum):
-    """What the certificate is to be used for; `ANY` asks for trust alone."""
+    """What the certificate is to be used for; `ANY` asks for trust alone. A signature that is
+    there may be of a kind of key that this gateway does not sign with."""
 
     SIGN = "sign"
+    VERIFY = "verify"
     ENCRYPT = "encrypt"
     ANY = "any"
 

@@ -17,6 +17,7 @@ THUMBPRINT = "4f" * 64
 
 THUMBPRINTS = st.integers(0, 2**512 - 1).map(lambda number: f"{number:0128x}")
 PATTERNS = st.sampled_from([r"\[secure\]", r"^x\s*+y", "(a|b)c", "[a-z]{2,3}:", "ü.*z", " x "])
+TAGS = st.sampled_from(["[signed]", "(signed by {signer})", "[geprüft]"])
 SWITCHES = st.sampled_from(["yes", "no", True, False, "On", "false"])
 
 _WORDS: dict[str, type[StrEnum]] = {
@@ -31,6 +32,8 @@ _WORDS: dict[str, type[StrEnum]] = {
     "sign-format": p.SignFormat,
     "signature-algorithm": SignatureAlgorithm,
     "protect-headers": p.ProtectHeaders,
+    "on-undecryptable": p.OnUndecryptable,
+    "harvest": p.Harvest,
 }
 _OTHERS: dict[str, st.SearchStrategy[Any]] = {
     "encrypt-trigger-subject": PATTERNS,
@@ -45,6 +48,11 @@ _OTHERS: dict[str, st.SearchStrategy[Any]] = {
     "max-crl-age": st.builds(
         lambda count, unit: f"{count}{unit}", st.integers(1, 9999), st.sampled_from("wdhms")
     ),
+    "max-layers": st.integers(1, 16),
+    "info-header-prefix": st.sampled_from(["X-Gateway-", "x-a-"]),
+    "subject-tag-decrypted": TAGS,
+    "subject-tag-signed": TAGS,
+    "subject-tag-invalid": TAGS,
     "minimum-rsa-bits": st.integers(1024, 16384),
     "may-sign-for": st.lists(st.sampled_from(["a@x.test", "*@x.test", "Ü@bücher.example"])),
     "encryption-certificates": st.lists(THUMBPRINTS, max_size=3),

@@ -1,4 +1,4 @@
-"""Decrypting what openssl and this gateway wrote, in every way there is; and what was broken."""
+"""Decrypting what openssl and this gateway wrote, in every way there is; broken ones too."""
 
 from __future__ import annotations
 

@@ -43,7 +43,8 @@ def checked(der: bytes, *forms: bytes, held: Iterable[Certificate] = ()) -> tupl
     data = read_signed(memoryview(der), Effort())
     contents: Sequence[Any] = [data.content] if data.content is not None else []
     contents = [*contents, *([form] for form in forms)]
-    return verify(data, contents, lambda one: [c for c in held if one.names(c)])
+    along = [Certificate(one) for one in data.certificates]
+    return verify(data, contents, along, lambda one: [c for c in held if one.names(c)])
 
 
 def signed(

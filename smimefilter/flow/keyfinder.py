@@ -1,0 +1,59 @@
+"""Finding the private keys that an encrypted message names, among all that are at hand.
+
+Certificates that have expired, or that nothing is encrypted to any more, count like all others:
+old mail is to be read too. Indexes are made on first use. Keys are unwrapped when they are
+used. Raises `KeyTrouble` then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property, partial
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
+from smimefilter.cms.identifiers import Identifier, serial_of
+from smimefilter.pki.certificate import Certificate, UnreadableCertificate
+from smimefilter.ports.keys import KeyRing
+
+Found = tuple[Certificate, Callable[[], PrivateKeyTypes]]
+
+
+class KeyFinder:
+    """Certificates with a private key, by what CMS names them by."""
+
+    def __init__(self, certificates: Iterable[Certificate], keys: KeyRing) -> None:
+        self._certificates: Final = tuple(certificates)
+        self._keys: Final = keys
+
+    def find(self, identifier: Identifier) -> Iterator[Found]:
+        """The certificates that it names, and how to get their keys."""
+        if identifier.key_id:
+            candidates = self._by_key_id.get(identifier.key_id, [])
+        else:
+            candidates = self._by_serial.get(identifier.serial, [])
+        for certificate in candidates:
+            if identifier.names(certificate):
+                yield certificate, partial(self._keys.private_key, certificate.thumbprint)
+
+    @cached_property
+    def _by_serial(self) -> dict[int, list[Certificate]]:
+        found: dict[int, list[Certificate]] = {}
+        for certificate in self._certificates:
+            serial = serial_of(certificate)
+            if serial is not None:
+                found.setdefault(serial, []).append(certificate)
+        return found
+
+    @cached_property
+    def _by_key_id(self) -> dict[bytes, list[Certificate]]:
+        found: dict[bytes, list[Certificate]] = {}
+        for certificate in self._certificates:
+            try:
+                key_id = certificate.subject_key_id
+            except UnreadableCertificate:
+                continue
+            if key_id:
+                found.setdefault(key_id, []).append(certificate)
+        return found

@@ -1,0 +1,307 @@
+"""Opening a mail: its S/MIME layers taken off one after the other, each one told of.
+
+Only what is the whole of a mail is opened. A decrypted part never stands beside parts that
+came from elsewhere (EFAIL), and a signed part within an unsigned mail signs nothing. What is
+inside replaces the MIME fields and the body, and nothing else of the mail: no header field
+comes out of a layer.
+
+A signature is good when it is right, its certificate is trusted now (not at the time that the
+signer claims), and it names the one address in the one From. The work has limits: layers,
+octets, private key operations.
+
+CPU only; the clock is in the moment. Decides nothing: what a mail becomes for whom is
+`plan/inbound.py`. RFC 8551 §3 and §6, RFC 8550 §3, RFC 5652. Raises `KeyTrouble` (a key that is
+there and cannot be had: the mail waits), `HeaderTooLarge`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from smimefilter.base.address import BadAddress
+from smimefilter.cms.ber import BadCms, Effort
+from smimefilter.cms.compressed import decompress
+from smimefilter.cms.decrypt import CannotDecrypt, NoKey, Unsupported, decrypt
+from smimefilter.cms.enveloped import read_enveloped
+from smimefilter.cms.identifiers import Identifier
+from smimefilter.cms.recognise import Content, content_of
+from smimefilter.cms.signed import SignedData, read_signed
+from smimefilter.cms.verify import Checked, verify
+from smimefilter.message.clear import NotClearable, cleared
+from smimefilter.message.entity import canonical, outer
+from smimefilter.message.lines import crlf, is_canonical
+from smimefilter.message.mime import (
+    ClearSigned,
+    clear_signed,
+    has_signed_part,
+    is_pkcs7_mime,
+    is_said_protected,
+    pkcs7_body,
+)
+from smimefilter.message.wire import Message
+from smimefilter.pki.certificate import Certificate, UnreadableCertificate
+from smimefilter.plan.facts import Mail
+from smimefilter.plan.opened import (
+    CompressedLayer,
+    EncryptedLayer,
+    Layer,
+    Opening,
+    OpeningRules,
+    Outcome,
+    Signature,
+    SignedLayer,
+    SignerReport,
+)
+from smimefilter.plan.snapshot import Moment, trust_rules
+from smimefilter.policy.preferences import ALLOW_SHA1_SIGNATURES
+from smimefilter.policy.tree import View
+from smimefilter.trust.verdict import Purpose
+
+from .keyfinder import KeyFinder
+
+MOST_OCTETS: Final = 1 << 29  # of all layers of a mail together
+_WEAK: Final = frozenset({"sha1"})
+
+
+def open_mail(mail: Mail, rules: OpeningRules, keys: KeyFinder, moment: Moment) -> Opening:
+    """What is in a mail. The layers are taken off as far as `rules` go."""
+    return _Opener(mail, rules, keys, moment).opened()
+
+
+class MailReader:
+    """`plan.inbound.Reader` of one mail: opens it once for each set of rules."""
+
+    def __init__(self, mail: Mail, keys: KeyFinder, moment: Moment, authserv_id: str) -> None:
+        self.authserv_id: Final = authserv_id
+        self._mail: Final = mail
+        self._keys: Final = keys
+        self._moment: Final = moment
+        self._openings: Final[dict[OpeningRules, Opening]] = {}
+
+    def opening(self, rules: OpeningRules) -> Opening:
+        """What is in the mail. Raises `KeyTrouble`."""
+        found = self._openings.get(rules)
+        if found is None:
+            found = open_mail(self._mail, rules, self._keys, self._moment)
+            self._openings[rules] = found
+        return found
+
+
+class _Opener:
+    def __init__(
+        self, mail: Mail, rules: OpeningRules, keys: KeyFinder, moment: Moment
+    ) -> None:
+        self._mail = mail
+        self._rules = rules
+        self._keys = keys
+        self._moment = moment
+        self._effort = Effort()
+        self._octets = MOST_OCTETS
+        self._layers: list[Layer] = []
+        self._kept: Message | None = None
+        self._stripped: Message | None = None
+
+    def opened(self) -> Opening:
+        message, cut_short = self._mail.message, False
+        while (inside := self._next(message)) is not None:
+            if len(self._layers) == self._rules.depth:
+                cut_short = True
+                break
+            layer, inner = inside
+            self._layers.append(layer)
+            if inner is None:
+                break
+            self._stripped = message = inner
+            if not isinstance(layer, SignedLayer):
+                self._kept = inner
+        part = not self._layers and has_signed_part(message)
+        return Opening(
+            tuple(self._layers), self._kept, self._stripped,
+            partly_signed=part, cut_short=cut_short,
+        )  # fmt: skip
+
+    def _next(self, message: Message) -> tuple[Layer, Message | None] | None:
+        """The outermost layer of what is left, and what is in it, where it can be opened."""
+        if not is_said_protected(message):
+            return None
+        signed = clear_signed(message)
+        if signed is not None:
+            return self._clear_signed(message, signed)
+        body = pkcs7_body(message)
+        if body is None:
+            broken = EncryptedLayer(Outcome.MALFORMED)
+            return (broken, None) if is_pkcs7_mime(message) else None
+        match content_of(body):
+            case Content.ENCRYPTED:
+                return self._encrypted(message, body)
+            case Content.SIGNED:
+                return self._opaque(message, body)
+            case Content.COMPRESSED:
+                return self._compressed(message, body)
+            case None:
+                return EncryptedLayer(Outcome.MALFORMED), None
+
+    # layers
+
+    def _encrypted(
+        self, message: Message, body: memoryview
+    ) -> tuple[EncryptedLayer, Message | None]:
+        if not self._rules.decrypt:
+            return EncryptedLayer(Outcome.NOT_ASKED), None
+        if not self._may_spend(len(body)):
+            return EncryptedLayer(Outcome.TOO_MUCH), None
+        try:
+            found = decrypt(read_enveloped(body, self._effort), self._keys.find)
+        except BadCms:
+            return EncryptedLayer(Outcome.MALFORMED), None
+        except NoKey:
+            return EncryptedLayer(Outcome.NO_KEY), None
+        except Unsupported:
+            return EncryptedLayer(Outcome.UNSUPPORTED), None
+        except CannotDecrypt:
+            return EncryptedLayer(Outcome.FAILED), None
+        layer = EncryptedLayer(
+            Outcome.OPENED,
+            found.cipher,
+            found.transport,
+            found.authenticated,
+            found.certificate,
+        )
+        return layer, _inside(message, found.content)
+
+    def _compressed(
+        self, message: Message, body: memoryview
+    ) -> tuple[CompressedLayer, Message | None]:
+        try:
+            content = decompress(body, self._effort, self._octets)
+        except BadCms:
+            return CompressedLayer(Outcome.MALFORMED), None
+        self._may_spend(len(content))
+        return CompressedLayer(Outcome.OPENED), _inside(message, content)
+
+    def _opaque(
+        self, message: Message, body: memoryview
+    ) -> tuple[SignedLayer, Message | None] | None:
+        try:
+            data = read_signed(body, self._effort)
+        except BadCms:
+            return SignedLayer(clear=False, signers=(), malformed=True), None
+        if not data.signers:
+            return None  # certificates alone: nobody signed
+        if data.content is None:  # a signature of something elsewhere
+            return SignedLayer(clear=False, signers=(), malformed=True), None
+        content = b"".join(data.content)
+        signers = self._signers(data, [content])
+        return SignedLayer(clear=False, signers=signers), _inside(message, content)
+
+    def _clear_signed(
+        self, message: Message, signed: ClearSigned
+    ) -> tuple[SignedLayer, Message | None]:
+        content = bytes(signed.content)
+        inner = _inside(message, content)
+        try:
+            data = read_signed(signed.signature, self._effort)
+        except BadCms:
+            return SignedLayer(clear=True, signers=(), malformed=True), inner
+        if data.content is not None:  # which one would be shown, and which one was signed?
+            return SignedLayer(clear=True, signers=(), malformed=True), inner
+        forms = [content]
+        if not is_canonical(content):
+            forms.append(crlf(content))
+        elif self._layers:  # canonical since it was taken out; it may have been signed before
+            forms.append(content.replace(b"\r\n", b"\n"))
+        return SignedLayer(clear=True, signers=self._signers(data, forms)), inner
+
+    # signers
+
+    def _signers(self, data: SignedData, forms: list[bytes]) -> tuple[SignerReport, ...]:
+        if not self._rules.verify:
+            return tuple(SignerReport(Signature.NOT_ASKED) for _ in data.signers)
+        size = sum(map(len, forms)) * max(1, len(data.signers))
+        if not self._may_spend(size):
+            return (SignerReport(Signature.BAD),)
+        contents: Sequence[Sequence[bytes]] = [(form,) for form in forms]
+        along = self._along(data)
+        checked = verify(data, contents, along, self._at_hand)
+        return tuple(self._report(one, along) for one in checked)
+
+    def _along(self, data: SignedData) -> list[Certificate]:
+        """The certificates that came along. A DSA key may have to be completed with the
+        parameters of its issuer's before it is of use."""
+        found = [Certificate(one) for one in data.certificates]
+        if any(map(_inherits, found)):
+            known = self._moment.snapshot.trust.knowledge.with_certificates(found)
+            found = [known.link(one).certificate if _inherits(one) else one for one in found]
+        return found
+
+    def _at_hand(self, signer: Identifier) -> Iterable[Certificate]:
+        """Certificates in the store that may be the signer's: those of the author."""
+        if self._mail.author is None:
+            return ()
+        known = self._moment.snapshot.certificates.by_address(self._mail.author)
+        return (one for one in known if signer.names(one))
+
+    def _report(self, checked: Checked, along: list[Certificate]) -> SignerReport:
+        report = SignerReport(
+            Signature.BAD,
+            checked.certificate,
+            flaw=checked.flaw,
+            digest=checked.digest,
+            signing_time=checked.signing_time,
+            capabilities=checked.capabilities,
+        )
+        certificate = checked.certificate
+        if checked.flaw is not None or certificate is None:
+            return report
+        try:
+            addresses = certificate.addresses
+        except UnreadableCertificate:
+            return report
+        author = self._mail.author
+        view = self._view(author or (addresses[0] if addresses else ""))
+        if view is None:
+            return replace(report, signature=Signature.MISMATCH, addresses=addresses)
+        moment = self._moment
+        verdict = moment.snapshot.trust.verdict_among(
+            certificate, Purpose.VERIFY, moment.now, trust_rules(view), along
+        )
+        weak = checked.digest in _WEAK and not view.get(ALLOW_SHA1_SIGNATURES).value
+        if not verdict.usable:
+            signature = Signature.UNTRUSTED
+        elif weak:
+            signature = Signature.WEAK
+        elif author is None or author not in addresses:
+            signature = Signature.MISMATCH
+        else:
+            signature = Signature.GOOD
+        return replace(report, signature=signature, addresses=addresses, verdict=verdict)
+
+    def _view(self, address: str) -> View | None:
+        try:
+            return self._moment.view(address)
+        except BadAddress:
+            return None
+
+    def _may_spend(self, octets: int) -> bool:
+        self._octets -= octets
+        return self._octets >= 0
+
+
+def _inherits(certificate: Certificate) -> bool:
+    try:
+        return certificate.inherits_parameters
+    except UnreadableCertificate:
+        return False
+
+
+def _inside(message: Message, content: bytes) -> Message:
+    """The mail with `content`, a MIME entity, in the place of what it was in. Where that is
+    not fit to be sent as it is, it is encoded anew, as far as nothing in it is signed."""
+    entity = Message(content)
+    try:
+        made = cleared(entity)
+    except NotClearable:
+        made = canonical(entity)
+    return Message(b"".join(outer(message).around(made)))

@@ -1,0 +1,189 @@
+"""What was found when a mail was opened: its S/MIME layers, outermost first. Values only.
+
+A layer is the whole of the mail it stands in; what protects only a part of a mail protects
+nothing that a reader could tell apart, and is not opened. `flow/opening.py` makes these values,
+`inbound.py` decides by them, `flow/report.py` tells of them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import lru_cache
+from typing import Final
+
+from smimefilter.cms.verify import Flaw
+from smimefilter.message.report import tag_pattern
+from smimefilter.message.wire import Message
+from smimefilter.pki.certificate import Certificate
+from smimefilter.trust.verdict import Standing, Verdict
+
+SIGNER: Final = "{signer}"  # in a tag: the address of the signer
+
+
+@dataclass(frozen=True, slots=True)
+class OpeningRules:
+    """What may be done to find out. Hashable: recipients of equal rules share an opening."""
+
+    decrypt: bool = True
+    verify: bool = True
+    depth: int = 8  # layers
+
+
+class Outcome(StrEnum):
+    """What came of an encrypted or compressed layer."""
+
+    OPENED = "opened"
+    NO_KEY = "no-key"  # no private key at hand is among the recipients'
+    FAILED = "failed"  # and why is told to nobody
+    UNSUPPORTED = "unsupported"
+    MALFORMED = "malformed"
+    TOO_MUCH = "too-much"  # it takes more work than a mail may
+    NOT_ASKED = "not-asked"  # policy: do not decrypt
+
+
+class Signature(StrEnum):
+    """What a signature is worth, all in all."""
+
+    GOOD = "good"  # made by the author's trusted certificate, over all that is shown
+    MISMATCH = "mismatch"  # a trusted certificate's, but not the author's
+    UNTRUSTED = "untrusted"  # the certificate is not to be trusted
+    WEAK = "weak"  # with a digest that policy does not accept
+    BAD = "bad"  # wrong, or of changed content
+    NOT_ASKED = "not-asked"  # policy: do not verify
+
+
+@dataclass(frozen=True, slots=True)
+class SignerReport:
+    """One signer of a layer."""
+
+    signature: Signature
+    certificate: Certificate | None = None
+    addresses: tuple[str, ...] = ()  # of the certificate, as keys
+    flaw: Flaw | None = None
+    verdict: Verdict | None = None
+    digest: str = ""
+    signing_time: datetime | None = None  # what the signer says
+    capabilities: bytes | None = None
+
+    @property
+    def standing(self) -> Standing | None:
+        """What the certificate is worth; None where it was not asked for."""
+        return self.verdict.standing if self.verdict else None
+
+
+@dataclass(frozen=True, slots=True)
+class SignedLayer:
+    """A layer that is signed."""
+
+    clear: bool  # multipart/signed; else the content is in the CMS
+    signers: tuple[SignerReport, ...]
+    malformed: bool = False
+
+    @property
+    def best(self) -> SignerReport | None:
+        """The signer that speaks for the layer."""
+        ranks = list(Signature)
+        return min(self.signers, key=lambda one: ranks.index(one.signature), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptedLayer:
+    """A layer that is encrypted."""
+
+    outcome: Outcome
+    cipher: str = ""
+    transport: str = ""
+    authenticated: bool = False
+    certificate: Certificate | None = None  # whose private key opened it
+
+
+@dataclass(frozen=True, slots=True)
+class CompressedLayer:
+    """A layer that is compressed."""
+
+    outcome: Outcome
+
+
+Layer = SignedLayer | EncryptedLayer | CompressedLayer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opening:
+    """A mail, opened as far as its rules and the keys at hand go."""
+
+    layers: tuple[Layer, ...] = ()
+    kept: Message | None = None  # decrypted, signatures within left; None: nothing to change
+    stripped: Message | None = None  # without the signatures as well
+    partly_signed: bool = False  # a part of the mail is signed, which does not count
+    cut_short: bool = False  # there are more layers than are opened
+
+    @property
+    def signed_by(self) -> SignerReport | None:
+        """The signer that the whole mail is signed by: that of the outermost signed layer,
+        where it is good and no layer is bad. None where there is none."""
+        outermost = next((one for one in self.layers if isinstance(one, SignedLayer)), None)
+        if outermost is None or Signature.BAD in self.signatures:
+            return None
+        best = outermost.best
+        return best if best is not None and best.signature is Signature.GOOD else None
+
+    @property
+    def signatures(self) -> list[Signature]:
+        """What each signed layer is worth; a layer without a signer that can be read is bad."""
+        return [
+            layer.best.signature if layer.best else Signature.BAD
+            for layer in self.layers
+            if isinstance(layer, SignedLayer)
+        ]
+
+    @property
+    def was_decrypted(self) -> bool:
+        """Whether a layer was decrypted."""
+        return any(
+            isinstance(layer, EncryptedLayer) and layer.outcome is Outcome.OPENED
+            for layer in self.layers
+        )
+
+    @property
+    def closed(self) -> EncryptedLayer | CompressedLayer | None:
+        """The layer that could not be opened, though it should have been."""
+        last = self.layers[-1] if self.layers else None
+        if last is None or isinstance(last, SignedLayer):
+            return None
+        return None if last.outcome in {Outcome.OPENED, Outcome.NOT_ASKED} else last
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """Tags for the subject."""
+
+    decrypted: str
+    signed: str
+    invalid: str
+
+    @property
+    def patterns(self) -> tuple[re.Pattern[str], ...]:
+        """What looks like one of them."""
+        return _patterns(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a copy for our own people is made. Equal readings, one copy."""
+
+    rules: OpeningRules
+    strip: bool
+    inform: bool  # in header fields
+    prefix: str
+    authserv_id: str
+    tags: Tags | None
+
+
+@lru_cache(maxsize=256)
+def _patterns(tags: Tags) -> tuple[re.Pattern[str], ...]:
+    return tuple(
+        tag_pattern(tag, SIGNER) for tag in (tags.decrypted, tags.signed, tags.invalid)
+    )
