@@ -30,7 +30,7 @@ from smimefilter.cms.recognise import Content, content_of
 from smimefilter.cms.signed import SignedData, read_signed
 from smimefilter.cms.verify import Checked, verify
 from smimefilter.message.clear import NotClearable, cleared
-from smimefilter.message.entity import canonical, outer
+from smimefilter.message.entity import Entity, canonical, outer
 from smimefilter.message.lines import crlf, is_canonical
 from smimefilter.message.mime import (
     ClearSigned,
@@ -304,4 +304,6 @@ def _inside(message: Message, content: bytes) -> Message:
         made = cleared(entity)
     except NotClearable:
         made = canonical(entity)
-    return Message(b"".join(outer(message).around(made)))
+    header = Message(made.header).without("MIME-Version")  # the mail has one of its own
+    fit = Entity(b"".join(header.lines), made.body)
+    return Message(b"".join(outer(message).around(fit)))

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from asn1crypto import cms
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from hypothesis import given
@@ -26,6 +25,7 @@ from smimefilter.cms.identifiers import Identifier
 from smimefilter.pki.certificate import Certificate
 from tests.support.pki import Issued, root
 from tests.support.readers import pem
+from tests.support.smime import compressed_data
 
 CONTENT: Final = b"Content-Type: text/plain\r\n\r\nHello\r\n" * 100
 ROOT: Final = root()
@@ -186,7 +186,7 @@ def test_a_cipher_that_is_not_known() -> None:
 
 
 def test_compressed_content() -> None:
-    der = compressed(zlib.compress(CONTENT))
+    der = compressed_data(zlib.compress(CONTENT))
     assert decompress(memoryview(der), Effort(), 100_000) == CONTENT
     with pytest.raises(BadCms, match="limit"):
         decompress(memoryview(der), Effort(), len(CONTENT) - 1)
@@ -195,22 +195,13 @@ def test_compressed_content() -> None:
 @pytest.mark.parametrize("content", [b"", b"no zlib", zlib.compress(CONTENT)[:-5]])
 def test_compressed_content_that_is_broken(content: bytes) -> None:
     with pytest.raises(BadCms):
-        decompress(memoryview(compressed(content)), Effort(), 100_000)
+        decompress(memoryview(compressed_data(content)), Effort(), 100_000)
 
 
 def test_what_unpacks_to_a_thousand_times_its_size_is_never_all_in_memory() -> None:
-    der = compressed(zlib.compress(bytes(50_000_000), 9))
+    der = compressed_data(zlib.compress(bytes(50_000_000), 9))
     with pytest.raises(BadCms, match="limit"):
         decompress(memoryview(der), Effort(), 1_000_000)
-
-
-def compressed(octets: bytes) -> bytes:
-    data = {
-        "version": "v0",
-        "compression_algorithm": {"algorithm": "zlib"},
-        "encap_content_info": {"content_type": "data", "content": octets},
-    }
-    return bytes(cms.ContentInfo({"content_type": "compressed_data", "content": data}).dump())
 
 
 @given(st.data())

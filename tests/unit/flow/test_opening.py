@@ -1,0 +1,329 @@
+"""Opening mails: every order of layers, what keeps them closed, what signatures are worth."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smimefilter.base.algorithms import ContentCipher, SignatureAlgorithm
+from smimefilter.cms.verify import Flaw
+from smimefilter.flow.keyfinder import KeyFinder
+from smimefilter.flow.opening import open_mail
+from smimefilter.message.wire import Message
+from smimefilter.plan.facts import Mail
+from smimefilter.plan.opened import (
+    EncryptedLayer,
+    Layer,
+    Opening,
+    OpeningRules,
+    Outcome,
+    Signature,
+    SignedLayer,
+)
+from smimefilter.trust.verdict import Standing
+from tests.support.pki import NOW, Issued, root
+from tests.support.plans import World
+from tests.support.smime import clear_signed, compressed, encrypted, encrypted_as, opaque_signed
+from tests.unit.flow.test_filter import Ring
+
+ALICE, BOB = "alice@out.test", "bob@in.test"
+WORLD = World()
+AUTHOR = WORLD.person(ALICE)
+US = WORLD.person(BOB, key=True)
+FOREIGN = root("Foreign Root").issue("Foreign Sub", ca=True).issue("Alice", mail=ALICE)
+BODY = "Grüße\r\n\r\n.\r\nand a last line\r\n".encode()
+PLAIN = (
+    b"Received: from there by here; Mon, 1 Jun 2026 12:00:00 +0000\r\n"
+    b"From: Alice <alice@out.test>\r\nTo: bob@in.test\r\nSubject: hello\r\n"
+    b"Message-ID: <1@out.test>\r\nMIME-Version: 1.0\r\n"
+    b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" + BODY
+)
+
+RULES = OpeningRules()
+
+
+def opened(mail: bytes, rules: OpeningRules = RULES, world: World = WORLD) -> Opening:
+    moment = world.moment()
+    known = map(moment.snapshot.certificates.by_thumbprint, moment.snapshot.keys)
+    keys = KeyFinder([one for one in known if one], Ring(world))
+    return open_mail(Mail(Message(mail)), rules, keys, moment)
+
+
+def shape(opening: Opening) -> list[str]:
+    return [type(layer).__name__.removesuffix("Layer").lower() for layer in opening.layers]
+
+
+def signature(opening: Opening, at: int = 0) -> Signature:
+    layer = opening.layers[at]
+    assert isinstance(layer, SignedLayer)
+    assert layer.best
+    return layer.best.signature
+
+
+def text_of(message: Message | None) -> str:
+    """The text, as a mail program reads it."""
+    import email
+    import email.policy
+
+    assert message is not None
+    found = email.message_from_bytes(message.raw, policy=email.policy.default)
+    body = found.get_body()
+    assert body is not None
+    return str(body.get_content()).replace("\r\n", "\n")
+
+
+Wrap = Callable[[bytes], bytes]
+WRAPS: dict[str, Wrap] = {
+    "clear": lambda mail: clear_signed(mail, AUTHOR),
+    "opaque": lambda mail: opaque_signed(mail, AUTHOR),
+    "encrypt": lambda mail: encrypted(mail, US),
+    "gcm": lambda mail: encrypted(mail, US, cipher=ContentCipher.AES_256_GCM),
+    "compress": compressed,
+}
+KINDS = {"clear": "signed", "opaque": "signed", "encrypt": "encrypted", "gcm": "encrypted",
+         "compress": "compressed"}  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(list(WRAPS)), min_size=1, max_size=5))
+def test_every_order_of_layers_opens_to_the_same_text(order: list[str]) -> None:
+    mail = PLAIN
+    for name in reversed(order):
+        mail = WRAPS[name](mail)
+    found = opened(mail)
+    assert shape(found) == [KINDS[name] for name in order]
+    assert not found.cut_short
+    assert found.closed is None
+    assert text_of(found.stripped) == BODY.decode().replace("\r\n", "\n")
+    for layer in found.layers:
+        if isinstance(layer, SignedLayer):
+            assert layer.best
+            assert layer.best.signature is Signature.GOOD
+        else:
+            assert layer.outcome is Outcome.OPENED
+    is_signed = any(name in {"clear", "opaque"} for name in order)
+    assert (found.signed_by is not None) == is_signed
+    assert found.was_decrypted == any(name in {"encrypt", "gcm"} for name in order)
+
+
+@given(st.lists(st.sampled_from(list(WRAPS)), min_size=1, max_size=4))
+def test_what_is_kept_are_the_signatures_within(order: list[str]) -> None:
+    mail = PLAIN
+    for name in reversed(order):
+        mail = WRAPS[name](mail)
+    found = opened(mail)
+    within = re.split(r"encrypted|compressed", " ".join(KINDS[name] for name in order))[-1]
+    if all(KINDS[name] == "signed" for name in order):
+        assert found.kept is None
+        return
+    assert found.kept is not None
+    again = opened(found.kept.raw)
+    assert shape(again) == within.split()
+    assert all(one is Signature.GOOD for one in again.signatures)
+
+
+def test_the_header_of_the_mail_stays_and_its_mime_fields_are_those_within() -> None:
+    found = opened(encrypted(clear_signed(PLAIN, AUTHOR), US))
+    assert found.stripped is not None
+    names = found.stripped.names
+    for name in ("received", "from", "to", "subject", "message-id", "mime-version"):
+        assert names.count(name.encode()) == 1
+    assert found.stripped.get("Content-Type") == b"text/plain; charset=utf-8"
+
+
+def test_fields_within_do_not_come_out() -> None:
+    body = PLAIN.partition(b"\r\n\r\n")[2]
+    within = b"X-Smimefilter-Signed-By: a@b.test\r\nSubject: forged\r\nBcc: x@y.test\r\n"
+    found = opened(encrypted_as(PLAIN, within + b"Content-Type: text/plain\r\n\r\n" + body, US))
+    assert found.kept is not None
+    assert found.kept.all("Subject") == [b"hello"]
+    assert found.kept.get("X-Smimefilter-Signed-By") is None
+    assert found.kept.get("Bcc") is None
+
+
+def test_a_layer_that_is_not_for_us() -> None:
+    stranger = WORLD_OF_OTHERS.person("carol@else.test")
+    found = opened(encrypted(PLAIN, stranger))
+    (layer,) = found.layers
+    assert isinstance(layer, EncryptedLayer)
+    assert layer.outcome is Outcome.NO_KEY
+    assert found.closed is layer
+    assert found.kept is None
+    assert found.stripped is None
+
+
+WORLD_OF_OTHERS = World()
+
+
+def test_an_expired_certificate_still_reads_old_mail() -> None:
+    world = World()
+    old = world.person(BOB, key=True, not_after=NOW - timedelta(days=1))
+    assert not world.moment().verdict(old.certificate, _any(), world.moment().view(BOB)).usable
+    found = opened(encrypted(PLAIN, old), world=world)
+    assert found.was_decrypted
+
+
+def _any() -> Any:
+    from smimefilter.trust.verdict import Purpose
+
+    return Purpose.ENCRYPT
+
+
+def _broken(mail: bytes) -> bytes:
+    head, _, body = mail.partition(b"\r\n\r\n")
+    return head + b"\r\n\r\n" + body[: len(body) // 2] + b"!!" + body[len(body) // 2 :]
+
+
+def test_broken_cms_and_broken_base64_are_malformed() -> None:
+    mail = encrypted(PLAIN, US)
+    for broken in (_broken(mail), mail[: len(mail) // 2] + b"\r\n"):
+        (layer,) = opened(broken).layers
+        assert isinstance(layer, EncryptedLayer)
+        assert layer.outcome in {Outcome.MALFORMED, Outcome.FAILED}
+
+
+def test_policy_may_leave_encrypted_mail_closed() -> None:
+    found = opened(encrypted(PLAIN, US), OpeningRules(decrypt=False))
+    (layer,) = found.layers
+    assert isinstance(layer, EncryptedLayer)
+    assert layer.outcome is Outcome.NOT_ASKED
+    assert found.closed is None
+
+
+def test_policy_may_leave_signatures_unverified() -> None:
+    found = opened(encrypted(clear_signed(PLAIN, AUTHOR), US), OpeningRules(verify=False))
+    assert found.signatures == [Signature.NOT_ASKED]
+    assert found.signed_by is None
+    assert found.was_decrypted
+
+
+def test_no_more_layers_than_policy_says() -> None:
+    mail = PLAIN
+    for _ in range(5):
+        mail = encrypted(mail, US)
+    found = opened(mail, OpeningRules(depth=3))
+    assert len(found.layers) == 3
+    assert found.cut_short
+    assert shape(opened(found.stripped.raw if found.stripped else b"")) == ["encrypted"] * 2
+
+
+# what a signature is worth
+
+
+@pytest.mark.parametrize("wrap", ["clear", "opaque"])
+def test_the_author_of_a_trusted_certificate(wrap: str) -> None:
+    found = opened(WRAPS[wrap](PLAIN))
+    assert found.signed_by
+    assert found.signed_by.certificate == AUTHOR.certificate
+    assert found.signed_by.standing is Standing.VALID
+    assert found.kept is None
+
+
+def test_somebody_elses_certificate() -> None:
+    mallory = WORLD.person("mallory@out.test")
+    found = opened(clear_signed(PLAIN, mallory))
+    assert signature(found) is Signature.MISMATCH
+    assert found.signed_by is None
+
+
+def test_a_certificate_without_a_trusted_root() -> None:
+    found = opened(clear_signed(PLAIN, FOREIGN, chain=True))
+    assert signature(found) is Signature.UNTRUSTED
+
+
+def test_the_chain_that_came_along_leads_to_the_root() -> None:
+    from tests.support.plans import ROOT
+
+    sub = ROOT.issue("Sub that nobody has", ca=True)
+    author = sub.issue("Alice", mail=ALICE)
+    assert signature(opened(clear_signed(PLAIN, author))) is Signature.UNTRUSTED
+    assert signature(opened(clear_signed(PLAIN, author, chain=True))) is Signature.GOOD
+
+
+def test_an_expired_certificate_whatever_time_the_signer_claims() -> None:
+    world = World()
+    old = world.person(ALICE, not_after=NOW - timedelta(days=1))
+    mail = clear_signed(PLAIN, old, at=NOW - timedelta(days=30))
+    found = opened(mail, world=world)
+    assert signature(found) is Signature.UNTRUSTED
+    (layer,) = found.layers
+    assert isinstance(layer, SignedLayer)
+    assert layer.best
+    assert layer.best.standing is Standing.EXPIRED
+
+
+@pytest.mark.parametrize("wrap", ["clear", "opaque"])
+def test_changed_content(wrap: str) -> None:
+    mail = WRAPS[wrap](PLAIN)
+    if wrap == "clear":
+        changed = mail.replace(b"last line", b"first line")
+        assert changed != mail
+    else:
+        changed = _flipped_content(mail)
+    found = opened(changed)
+    assert signature(found) is Signature.BAD
+    (layer,) = found.layers
+    assert isinstance(layer, SignedLayer)
+    assert layer.best
+    assert layer.best.flaw is Flaw.CONTENT_CHANGED
+
+
+def _flipped_content(mail: bytes) -> bytes:
+    import base64
+
+    head, _, body = mail.partition(b"\r\n\r\n")
+    der = base64.b64decode(body)
+    changed = der.replace(b"last line", b"best line")
+    assert changed != der
+    return head + b"\r\n\r\n" + base64.encodebytes(changed).replace(b"\n", b"\r\n")
+
+
+def test_several_from_fields_or_authors_are_nobody() -> None:
+    mail = clear_signed(PLAIN, AUTHOR)
+    for line in (
+        b"From: Alice <alice@out.test>\r\nFrom: boss@in.test\r\n",
+        b"From: alice@out.test, boss@in.test\r\n",
+        b"From: boss@in.test\r\n",
+    ):
+        twice = mail.replace(b"From: Alice <alice@out.test>\r\n", line)
+        assert twice != mail
+        assert signature(opened(twice)) is Signature.MISMATCH
+
+
+def test_bare_line_feeds_are_verified_in_canonical_form() -> None:
+    mail = clear_signed(PLAIN.replace("ü".encode(), b"ue"), AUTHOR)
+    assert signature(opened(mail.replace(b"\r\n", b"\n"))) is Signature.GOOD
+
+
+@given(st.data())
+def test_mutations_end_in_a_report(data: st.DataObject) -> None:
+    mail = bytearray(data.draw(st.sampled_from(MUTATED)))
+    for _ in range(data.draw(st.integers(1, 6))):
+        at = data.draw(st.integers(0, len(mail) - 1))
+        if data.draw(st.booleans()):
+            mail[at] = data.draw(st.integers(0, 255))
+        else:
+            del mail[at : at + data.draw(st.integers(1, 40))]
+    found = opened(bytes(mail))
+    for layer in found.layers:
+        assert isinstance(layer, Layer)
+
+
+MUTATED = [
+    WRAPS["clear"](PLAIN), WRAPS["opaque"](PLAIN), WRAPS["gcm"](WRAPS["clear"](PLAIN)),
+    WRAPS["compress"](PLAIN), WRAPS["clear"](WRAPS["encrypt"](PLAIN)),
+]  # fmt: skip
+
+
+def test_pss_and_a_weak_digest() -> None:
+    mail = clear_signed(PLAIN, FOREIGN_RSA, algorithm=SignatureAlgorithm.SHA384_PSS)
+    assert signature(opened(mail, world=RSA_WORLD)) is Signature.GOOD
+
+
+RSA_WORLD = World()
+FOREIGN_RSA: Issued = RSA_WORLD.person(ALICE)

