@@ -31,6 +31,7 @@ from smimefilter.flow.activity import Activity
 from smimefilter.flow.crl_turns import Turns
 from smimefilter.flow.crls import CrlUpdates
 from smimefilter.flow.filter import Filter
+from smimefilter.flow.harvest import Harvest
 from smimefilter.flow.lookups import Lookups
 from smimefilter.flow.origin import Origins
 from smimefilter.flow.revalidation import Revalidation
@@ -204,6 +205,9 @@ class Running:
         self.net = GuardedNet(app.config.fetch)
         self._meter = PrometheusMeter() if app.config.metrics else NoMeter()
         self._activity = Activity(app.journal, app.database.active_users, now)
+        self._harvest = Harvest(
+            snapshots, app.database.certificates, app.database.correspondents, app.journal, now
+        )
         self._lookups = Lookups(
             net=self.net,
             snapshots=snapshots,
@@ -221,7 +225,7 @@ class Running:
         self.filter = Filter(
             snapshots=snapshots,
             relay=self._relay,
-            journal=Witnessed(app.journal, (self._activity, self._meter)),
+            journal=Witnessed(app.journal, (self._activity, self._harvest, self._meter)),
             clock=now,
             hostname=app.hostname,
             threads_from=app.config.threads_from,
@@ -255,6 +259,7 @@ class Running:
         self.keeper = asyncio.create_task(self._snapshots.keep_current())
         self._helpers = [
             asyncio.create_task(self._activity.keep()),
+            asyncio.create_task(self._harvest.keep()),
             asyncio.create_task(self._revalidation.run()),
             asyncio.create_task(self._relay.get_acquainted()),
         ]

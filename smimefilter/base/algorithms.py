@@ -6,6 +6,7 @@ RFC 8551 §2 (what S/MIME agents support), RFC 5652, RFC 5083, RFC 8017.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final, NamedTuple
 
 
 class SignatureAlgorithm(StrEnum):
@@ -34,3 +35,31 @@ class KeyTransport(StrEnum):
 
     PKCS1 = "pkcs1"
     OAEP = "oaep"
+
+
+class Capabilities(NamedTuple):
+    """What a mail program says it reads."""
+
+    ciphers: tuple[ContentCipher, ...] = ()  # the one it likes best first
+    oaep: bool = False
+
+    def __str__(self) -> str:
+        return " ".join([*self.ciphers, *(["oaep"] if self.oaep else [])])
+
+    @classmethod
+    def of(cls, text: str) -> Capabilities:
+        """From the text form; words that are not known are passed over."""
+        words = text.split()
+        known = {str(cipher): cipher for cipher in ContentCipher}
+        return cls(tuple(known[word] for word in words if word in known), "oaep" in words)
+
+    @property
+    def best(self) -> ContentCipher | None:
+        """The strongest cipher that it reads; None where there is none of ours."""
+        return next((cipher for cipher in _STRONGEST_FIRST if cipher in self.ciphers), None)
+
+
+_STRONGEST_FIRST: Final = (
+    ContentCipher.AES_256_GCM, ContentCipher.AES_256_CBC, ContentCipher.AES_128_GCM,
+    ContentCipher.AES_192_CBC, ContentCipher.AES_128_CBC,
+)  # fmt: skip

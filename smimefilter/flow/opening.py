@@ -21,7 +21,9 @@ from dataclasses import replace
 from typing import Final
 
 from smimefilter.base.address import BadAddress
+from smimefilter.base.algorithms import Capabilities
 from smimefilter.cms.ber import BadCms, Effort
+from smimefilter.cms.capabilities import read_capabilities
 from smimefilter.cms.compressed import decompress
 from smimefilter.cms.decrypt import CannotDecrypt, NoKey, Unsupported, decrypt
 from smimefilter.cms.enveloped import read_enveloped
@@ -42,6 +44,7 @@ from smimefilter.message.mime import (
 )
 from smimefilter.message.wire import Message
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
+from smimefilter.pki.tlv import BadDer
 from smimefilter.plan.facts import Mail
 from smimefilter.plan.opened import (
     CompressedLayer,
@@ -57,6 +60,7 @@ from smimefilter.plan.opened import (
 from smimefilter.plan.snapshot import Moment, trust_rules
 from smimefilter.policy.preferences import ALLOW_SHA1_SIGNATURES
 from smimefilter.policy.tree import View
+from smimefilter.trust.outline import public_key_of
 from smimefilter.trust.verdict import Purpose
 
 from .keyfinder import KeyFinder
@@ -250,7 +254,7 @@ class _Opener:
             flaw=checked.flaw,
             digest=checked.digest,
             signing_time=checked.signing_time,
-            capabilities=checked.capabilities,
+            capabilities=_capabilities(checked),
         )
         certificate = checked.certificate
         if checked.flaw is not None or certificate is None:
@@ -276,7 +280,40 @@ class _Opener:
             signature = Signature.MISMATCH
         else:
             signature = Signature.GOOD
-        return replace(report, signature=signature, addresses=addresses, verdict=verdict)
+        report = replace(report, signature=signature, addresses=addresses, verdict=verdict)
+        if signature is not Signature.GOOD:
+            return report
+        return replace(
+            report,
+            along=(*verdict.path[1:-1], *self._others(along, certificate, view)),
+            new_key=self._is_new_key(certificate),
+        )
+
+    def _others(
+        self, along: list[Certificate], signer: Certificate, view: View
+    ) -> list[Certificate]:
+        """The author's other certificates that came along, such as one for encryption alone."""
+        author, moment = self._mail.author, self._moment
+        return [
+            one
+            for one in along
+            if one != signer
+            and _names(one, author)
+            and moment.snapshot.trust.verdict_among(
+                one, Purpose.ENCRYPT, moment.now, trust_rules(view), along
+            ).usable
+        ]
+
+    def _is_new_key(self, certificate: Certificate) -> bool:
+        """Whether the author is known by other keys only."""
+        known = self._moment.snapshot.certificates.by_address(self._mail.author or "")
+        if not known or certificate in known:
+            return False
+        try:
+            own = public_key_of(certificate.der)
+            return all(public_key_of(one.der) != own for one in known)
+        except BadDer:
+            return True
 
     def _view(self, address: str) -> View | None:
         try:
@@ -287,6 +324,18 @@ class _Opener:
     def _may_spend(self, octets: int) -> bool:
         self._octets -= octets
         return self._octets >= 0
+
+
+def _capabilities(checked: Checked) -> Capabilities | None:
+    """What was signed; None where nothing was said."""
+    return None if checked.capabilities is None else read_capabilities(checked.capabilities)
+
+
+def _names(certificate: Certificate, author: str | None) -> bool:
+    try:
+        return author in certificate.addresses and not certificate.is_ca
+    except UnreadableCertificate:
+        return False
 
 
 def _inherits(certificate: Certificate) -> bool:

@@ -117,6 +117,8 @@ def _signer(signer: SignerReport) -> _Pairs:
             ("certificate", signer.certificate.thumbprint[:16]),
             ("standing", signer.standing or ""),
         ]
+    if signer.new_key:
+        pairs.append(("key", "new"))
     pairs.append(("digest", signer.digest))
     if signer.signing_time is not None:
         pairs.append(("claimed-time", signer.signing_time.isoformat(timespec="seconds")))

@@ -160,6 +160,7 @@ class Snapshots:
             ),
             trust=Trust(knowledge),
             keys=frozenset(store.keys),
+            capabilities=store.capabilities,
         )
         return State(snapshot, Carrier(self._ring(store.keys)))
 

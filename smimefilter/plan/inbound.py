@@ -16,6 +16,7 @@ from smimefilter.base.reasons import Because, Reason
 from smimefilter.message.report import cleaned
 from smimefilter.policy.preferences import (
     DECRYPT,
+    HARVEST,
     INFO_HEADER_PREFIX,
     INFO_HEADERS,
     LOCALITY,
@@ -27,6 +28,7 @@ from smimefilter.policy.preferences import (
     SUBJECT_TAG_SIGNED,
     SUBJECT_TAGS,
     VERIFY,
+    Harvest,
     OnUndecryptable,
 )
 from smimefilter.policy.tree import View
@@ -40,6 +42,7 @@ from .opened import (
     Reading,
     Signature,
     Tags,
+    lesson,
 )
 from .plan import Action, Decision, Refusal
 
@@ -70,8 +73,10 @@ def inbound(
     """The decision for an internal recipient; without a reading the mail goes on untouched."""
     locality = view.get(LOCALITY)
     reasons = [Reason(Because.LOCALITY_INTERNAL, address, locality.source)]
-    reading = _reading(view, reader.authserv_id)
-    opening = reader.opening(reading.rules) if mail.is_said_protected else Opening()
+    wanted = _reading(view, reader.authserv_id)
+    action: Action = Action.OPEN
+    reading: Reading | None = wanted
+    opening = reader.opening(wanted.rules) if mail.is_said_protected else Opening()
     reasons += _found(opening)
     if opening.closed is not None:
         setting = view.get(ON_UNDECRYPTABLE)
@@ -80,11 +85,15 @@ def inbound(
             reasons.append(Reason(Because.UNDECRYPTABLE_REFUSED, name, setting.source))
             refusal = Refusal(CANNOT_DECRYPT, _why_closed(opening))
             return Decision(address, Action.REFUSE, tuple(reasons), None, refusal), None
-    if is_forged(mail, reading):
+    if is_forged(mail, wanted):
         reasons.append(Reason(Because.FORGED_REPORT, address))
-    elif not _changes(opening, reading):
-        return Decision(address, Action.UNTOUCHED, tuple(reasons)), None
-    return Decision(address, Action.OPEN, tuple(reasons)), reading
+    elif not _changes(opening, wanted):
+        action, reading = Action.UNTOUCHED, None
+    harvest = view.get(HARVEST).value
+    learnt = None
+    if harvest is not Harvest.NEVER:
+        learnt = lesson(opening, mail.author, trusted=harvest is Harvest.TRUSTED)
+    return Decision(address, action, tuple(reasons), lesson=learnt), reading
 
 
 def is_forged(mail: Mail, reading: Reading) -> bool:

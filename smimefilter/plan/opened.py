@@ -14,6 +14,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final
 
+from smimefilter.base.algorithms import Capabilities
 from smimefilter.cms.verify import Flaw
 from smimefilter.message.report import tag_pattern
 from smimefilter.message.wire import Message
@@ -66,7 +67,9 @@ class SignerReport:
     verdict: Verdict | None = None
     digest: str = ""
     signing_time: datetime | None = None  # what the signer says
-    capabilities: bytes | None = None
+    capabilities: Capabilities | None = None
+    along: tuple[Certificate, ...] = ()  # the author's others, and those that lead to the root
+    new_key: bool = False  # the store has certificates of the author, none with this key
 
     @property
     def standing(self) -> Standing | None:
@@ -187,3 +190,29 @@ def _patterns(tags: Tags) -> tuple[re.Pattern[str], ...]:
     return tuple(
         tag_pattern(tag, SIGNER) for tag in (tags.decrypted, tags.signed, tags.invalid)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What a verified signature teaches: certificates of its author, and what it reads."""
+
+    address: str  # key
+    certificates: tuple[Certificate, ...]  # the signer's first
+    capabilities: Capabilities | None = None
+    new_key: bool = False
+
+
+def lesson(opening: Opening, author: str | None, *, trusted: bool) -> Lesson | None:
+    """What can be learnt; from certificates that are not trusted unless `trusted` is asked."""
+    if author is None:
+        return None
+    signer = opening.signed_by
+    if signer is None and not trusted:
+        outermost = next((one for one in opening.layers if isinstance(one, SignedLayer)), None)
+        best = outermost.best if outermost else None
+        if best is not None and best.signature is Signature.UNTRUSTED:
+            signer = best if author in best.addresses else None
+    if signer is None or signer.certificate is None:
+        return None
+    certificates = tuple(dict.fromkeys((signer.certificate, *signer.along)))
+    return Lesson(author, certificates, signer.capabilities, signer.new_key)

@@ -36,7 +36,7 @@ from smimefilter.policy.preferences import (
     Preference,
 )
 from smimefilter.policy.scopes import GLOBAL
-from smimefilter.policy.tree import DEFAULT, View
+from smimefilter.policy.tree import DEFAULT, Resolved, View
 
 from .facts import Mail
 from .inbound import Reader, inbound
@@ -215,11 +215,12 @@ def _encrypted(
     if obstacle:
         return _unsignable(address, (reason, *sender.signer.reasons), obstacle)
     signing = sender.signer.for_copy(encrypted=True)
+    cipher, transport = _how(moment, sender.view, view, address)
     treatment = _Treatment(
         signing=signing,
         encrypted=True,
-        cipher=_of_either(sender.view, view, CONTENT_CIPHER),
-        transport=_of_either(sender.view, view, KEY_TRANSPORT),
+        cipher=cipher,
+        transport=transport,
         rsa_only=all(one.key_algorithm == "rsa" for one in selection.certificates),
         cuts=_cuts(sender),
     )
@@ -319,10 +320,26 @@ def _cuts(sender: _Sender) -> tuple[Trigger, ...]:
     return tuple(trigger for trigger in triggers if trigger and trigger.cut)
 
 
-def _of_either(sender: View, recipient: View, preference: Preference[_T]) -> _T:
+def _how(
+    moment: Moment, sender: View, recipient: View, address: str
+) -> tuple[ContentCipher, KeyTransport]:
+    """Cipher and key transport. Where nobody has set one, it is the strongest that the
+    recipient's mail program said it reads."""
+    cipher = _of_either(sender, recipient, CONTENT_CIPHER)
+    transport = _of_either(sender, recipient, KEY_TRANSPORT)
+    known = moment.snapshot.capabilities
+    said = known.get(address_key(address)) if known else None
+    if said is None:
+        return cipher.value, transport.value
+    chosen = said.best if cipher.scope == DEFAULT else None
+    oaep = said.oaep and transport.scope == DEFAULT
+    return chosen or cipher.value, KeyTransport.OAEP if oaep else transport.value
+
+
+def _of_either(sender: View, recipient: View, preference: Preference[_T]) -> Resolved[_T]:
     """The recipient's value where one is set for its user or domain, else the sender's."""
     theirs = recipient.get(preference)
-    return (sender.get(preference) if theirs.scope in _EVERYBODY else theirs).value
+    return sender.get(preference) if theirs.scope in _EVERYBODY else theirs
 
 
 def _all_or_none(sender: _Sender, decisions: list[Decision]) -> tuple[Decision, ...]:

@@ -18,7 +18,7 @@ from smimefilter.pki.certificate import Certificate
 from smimefilter.policy.preferences import SignFormat
 from smimefilter.trust.verdict import Need
 
-from .opened import Reading
+from .opened import Lesson, Reading
 from .selection import Selection
 
 
@@ -68,6 +68,7 @@ class Decision(NamedTuple):
     reasons: tuple[Reason, ...]
     certificates: Selection | None = None  # considered for encryption
     refusal: Refusal | None = None  # with REFUSE and DEFER
+    lesson: Lesson | None = None  # what the mail's signature teaches, where policy wants it
 
 
 class Copy(NamedTuple):

@@ -8,12 +8,13 @@ Leaves making snapshots to `flow/snapshots.py`, choosing among certificates to `
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, Generic, TypeVar
 
+from smimefilter.base.algorithms import Capabilities
 from smimefilter.pki.certificate import Certificate
 from smimefilter.policy.preferences import (
     ALLOW_MD5_SIGNATURES,
@@ -92,6 +93,8 @@ class Snapshot:
     certificates: CertificateIndex
     trust: Trust
     keys: frozenset[str] = frozenset()  # thumbprints of certificates with a private key
+    # what correspondents' mail programs say they read, by address key
+    capabilities: Mapping[str, Capabilities] = field(default_factory=dict)
     selections: Spans[Any] = field(default_factory=Spans)  # `selection.py` remembers here
 
     def at(self, now: datetime) -> Moment:

@@ -7,11 +7,12 @@ All methods may raise `StoreTrouble` (a `MailError`, 4xx) when the database cann
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, Protocol
 
+from smimefilter.base.algorithms import Capabilities
 from smimefilter.base.errors import TemporaryTrouble
 from smimefilter.pki.certificate import Certificate
 from smimefilter.trust.ctl import TrustListEntry
@@ -81,6 +82,16 @@ class StoreState:
     crls: Sequence[CrlEntry]
     trust_list: Sequence[TrustListEntry]
     preferences: Sequence[StoredPreference]
+    capabilities: Mapping[str, Capabilities] = field(default_factory=dict)  # by address key
+
+
+@dataclass(frozen=True, slots=True)
+class Correspondent:
+    """Somebody whose signed mail came in, and what its mail program says it reads."""
+
+    address: str  # key
+    capabilities: Capabilities
+    seen: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +163,16 @@ class Certificates(Protocol):
         """Replace all wrapped keys, the wrapped values of all secret preferences and the
         master key's check value at once. False, and nothing is changed, when the store is no
         longer at the revision that they were read at."""
+
+
+class Correspondents(Protocol):
+    """What correspondents' mail programs say they read."""
+
+    async def put(self, found: Sequence[Correspondent]) -> None:
+        """Add or renew, in one transaction."""
+
+    async def all(self) -> list[Correspondent]:
+        """All, by address."""
 
 
 class TrustList(Protocol):

@@ -26,6 +26,7 @@ from smimefilter.ports.stores import (
     Accounts,
     ActiveUsers,
     Certificates,
+    Correspondents,
     Crls,
     CrlSources,
     OcspAnswers,
@@ -39,6 +40,7 @@ from .accounts import SqlAccounts
 from .activity import SqlActiveUsers
 from .answers import SqlOcspAnswers
 from .certs import SqlCertificates
+from .correspondents import SqlCorrespondents
 from .crls import SqlCrls
 from .ctl import SqlTrustList
 from .engine import Sessions, connect, is_sqlite
@@ -67,6 +69,7 @@ class Database:
     crls: Crls
     crl_sources: CrlSources
     ocsp_answers: OcspAnswers
+    correspondents: Correspondents
     preferences: Preferences
     accounts: Accounts
     active_users: ActiveUsers
@@ -115,6 +118,7 @@ class Database:
         self.crls = SqlCrls(sessions)
         self.crl_sources = SqlCrlSources(sessions)
         self.ocsp_answers = SqlOcspAnswers(sessions)
+        self.correspondents = SqlCorrespondents(sessions)
         self.preferences = SqlPreferences(sessions)
         self.accounts = SqlAccounts(sessions)
         self.active_users = SqlActiveUsers(sessions)

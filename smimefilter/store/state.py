@@ -8,14 +8,16 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from smimefilter.base.algorithms import Capabilities
 from smimefilter.ports.stores import CertificateEntry, StoreState
 
 from .engine import Sessions
 from .rows import CRLS, PREFERENCES, SNAPSHOT, TRUST_LIST, crl, entry, listing, preference
-from .tables import private_keys, state
+from .tables import correspondents, private_keys, state
 
 _AT_ONCE: Final = 2000  # certificates; between such pieces other work gets its turn
 _REVISION: Final = sa.select(state.c.revision)
+_CAPABILITIES: Final = sa.select(correspondents.c.address, correspondents.c.capabilities)
 _KEYS: Final = sa.select(private_keys.c.thumbprint, private_keys.c.blob)
 
 
@@ -41,6 +43,10 @@ class SqlStates:
                 crls=[crl(row) for row in await connection.execute(CRLS)],
                 trust_list=[listing(row) for row in await connection.execute(TRUST_LIST)],
                 preferences=[preference(row) for row in await connection.execute(PREFERENCES)],
+                capabilities={
+                    row.address: Capabilities.of(row.capabilities)
+                    for row in await connection.execute(_CAPABILITIES)
+                },
             )
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-SCHEMA: Final = "0003"  # the migration that makes exactly these tables; names sort by age
+SCHEMA: Final = "0004"  # the migration that makes exactly these tables; names sort by age
 
 metadata: Final = sa.MetaData()
 
@@ -112,6 +112,14 @@ active_users: Final = sa.Table(
     metadata,
     sa.Column("address", sa.String(512), primary_key=True),
     sa.Column("purpose", sa.String(16), primary_key=True),
+    sa.Column("seen", sa.BigInteger, nullable=False),
+)
+
+correspondents: Final = sa.Table(
+    "correspondents",
+    metadata,
+    sa.Column("address", sa.String(512), primary_key=True),
+    sa.Column("capabilities", sa.Text, nullable=False),  # what they say they read
     sa.Column("seen", sa.BigInteger, nullable=False),
 )
 

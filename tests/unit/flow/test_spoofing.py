@@ -177,7 +177,9 @@ ATTACKS: Final[dict[str, Attack]] = {
         signer=MALLORY, result="pass", subject=f"hello [signed by {MALLORY}]",
     ),
     "an address in an encoded name": Attack(
-        lambda: clear_signed(letter(f"=?utf-8?b?PGFsaWNlQG91dC50ZXN0Pg==?= <{MALLORY}>"), ATTACKER),
+        lambda: clear_signed(
+            letter(f"=?utf-8?b?PGFsaWNlQG91dC50ZXN0Pg==?= <{MALLORY}>"), ATTACKER
+        ),
         signer=MALLORY, result="pass", subject=f"hello [signed by {MALLORY}]",
     ),
     "an address in a comment": Attack(

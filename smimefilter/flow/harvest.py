@@ -1,0 +1,106 @@
+"""Learning from verified signatures: certificates of correspondents, and what they read.
+
+A witness of every mail. What a delivered mail taught is kept in memory for a moment and
+written in one go, so that a day's first mails do not each make a new state; what is known
+already is not written again. What is lost when the process dies comes with the next mail.
+
+A correspondent who signs with another key than all that are known of him is told of in the
+log: that is either a new certificate, or somebody else.
+
+Leaves deciding what may be learnt to `plan/`. Raises nothing while mail flows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from smimefilter.base.envelope import Delivered
+from smimefilter.plan.opened import Lesson
+from smimefilter.ports.journal import Journal, MailRecord
+from smimefilter.ports.stores import Certificates, Correspondent, Correspondents, Shelf
+
+from .snapshots import Snapshots
+
+WRITE_EVERY: Final = 1.0  # seconds
+MOST: Final = 1000  # lessons that wait to be written
+
+
+class Harvest:
+    """Notes what mails teach; a `ports.journal.Witness`."""
+
+    def __init__(
+        self,
+        snapshots: Snapshots,
+        certificates: Certificates,
+        correspondents: Correspondents,
+        journal: Journal,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._snapshots = snapshots
+        self._certificates = certificates
+        self._correspondents = correspondents
+        self._journal = journal
+        self._clock = clock
+        self._waiting: dict[str, Lesson] = {}  # by address: the last one counts
+
+    def mail(self, record: MailRecord) -> None:
+        """One mail is done with."""
+        if record.plan is None:
+            return
+        for decision, fate in zip(record.plan.decisions, record.fates, strict=True):
+            lesson = decision.lesson
+            if lesson is None or not isinstance(fate, Delivered) or not self._is_new(lesson):
+                continue
+            if lesson.new_key and lesson.address not in self._waiting:
+                self._journal.warn(
+                    "a correspondent signs with a new key",
+                    id=record.transaction.id,
+                    address=lesson.address,
+                    certificate=lesson.certificates[0].thumbprint,
+                )
+            if len(self._waiting) < MOST:
+                self._waiting[lesson.address] = lesson
+
+    def _is_new(self, lesson: Lesson) -> bool:
+        snapshot = self._snapshots.current.snapshot
+        known = snapshot.certificates.by_thumbprint
+        return any(known(one.thumbprint) is None for one in lesson.certificates) or (
+            lesson.capabilities is not None
+            and snapshot.capabilities.get(lesson.address) != lesson.capabilities
+        )
+
+    async def keep(self) -> None:
+        """Write what was learnt, until cancelled."""
+        failing = False
+        while True:
+            await asyncio.sleep(WRITE_EVERY)
+            try:
+                await self.write()
+                failing = False
+            except Exception as error:  # noqa: BLE001 - mail goes on without
+                if not failing:
+                    self._journal.trouble("certificates of signatures not stored", error)
+                failing = True
+
+    async def write(self) -> None:
+        """Write what was learnt so far; what fails waits for the next time."""
+        lessons = list(self._waiting.values())
+        if not lessons:
+            return
+        snapshot = self._snapshots.current.snapshot
+        said = []
+        for lesson in lessons:
+            origin = f"signature of {lesson.address}"
+            await self._certificates.add(lesson.certificates, Shelf.CERTIFICATES, origin)
+            known = snapshot.capabilities.get(lesson.address)
+            if lesson.capabilities is not None and lesson.capabilities != known:
+                said.append(Correspondent(lesson.address, lesson.capabilities, self._clock()))
+        if said:
+            await self._correspondents.put(said)
+        for lesson in lessons:
+            if self._waiting.get(lesson.address) is lesson:
+                del self._waiting[lesson.address]
+        self._journal.note("certificates of signatures stored", authors=len(lessons))
