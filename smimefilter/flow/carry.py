@@ -24,6 +24,7 @@ from smimefilter.cms.templates import recipient_of
 from smimefilter.message.clear import NotClearable, cleared
 from smimefilter.message.entity import Entity, Outer, canonical, outer
 from smimefilter.message.headers import cut_subject
+from smimefilter.message.protect import Hp, protected, veiled
 from smimefilter.message.wire import Message
 from smimefilter.message.wrap import SmimeType, multipart_signed, pkcs7_mime
 from smimefilter.pki.certificate import Certificate
@@ -38,7 +39,8 @@ from .keyfinder import KeyFinder
 from .opening import MailReader
 from .report import told
 
-_Kind = tuple[Signing | None, tuple[re.Pattern[str], ...]]  # what copies can have in common
+# What copies can have in common: who signs, what is cut, how header fields are protected.
+_Kind = tuple[Signing | None, tuple[re.Pattern[str], ...], Hp | None]
 KEPT: Final = 1024  # signer templates
 
 
@@ -71,7 +73,7 @@ class Carrier:
         digits."""
         inner: dict[_Kind, tuple[Outer, Entity]] = {}
         for copy in copies:
-            kind = (copy.signing, copy.cuts)
+            kind = (copy.signing, copy.cuts, copy.protect)
             if not copy.is_untouched and copy.reading is None and kind not in inner:
                 inner[kind] = self._inner(copy, message, now, token)
             if copy.encryption:
@@ -85,20 +87,23 @@ class Carrier:
         """What stays outside, and the entity to be encrypted, signed where that is planned."""
         for pattern in copy.cuts:
             message = cut_subject(message, pattern)
+        around = outer(veiled(message) if copy.protect is Hp.CIPHER else message)
         if copy.signing:
-            return outer(message), self._signed(message, copy.signing, now, token)
-        return outer(message), canonical(message)
+            return around, self._signed(message, copy.signing, copy.protect, now, token)
+        return around, _whole(canonical(message), message, copy.protect)
 
-    def _signed(self, message: Message, signing: Signing, now: datetime, token: str) -> Entity:
+    def _signed(
+        self, message: Message, signing: Signing, hp: Hp | None, now: datetime, token: str
+    ) -> Entity:
         template = self._template(signing.certificate, signing.chain, signing.algorithm)
         if signing.format is SignFormat.CLEAR:
             try:
-                entity = cleared(message)
+                entity = _whole(cleared(message), message, hp)
                 signature = detached(entity.chunks, template, now)
                 return multipart_signed(entity, signature, template.micalg, token)
             except NotClearable:
                 pass  # opaque carries any bytes
-        entity = canonical(message)
+        entity = _whole(canonical(message), message, hp)
         return pkcs7_mime(SmimeType.SIGNED, encapsulated(entity.chunks, template, now))
 
     def _make_template(
@@ -129,10 +134,15 @@ class Prepared:
         if copy.reading is not None:
             opening = self._reader.opening(copy.reading.rules)
             return told(self._message, opening, copy.reading).chunks
-        around, entity = self._inner[copy.signing, copy.cuts]
+        around, entity = self._inner[copy.signing, copy.cuts, copy.protect]
         if copy.encryption:
             entity = _encrypted(entity, copy.encryption)
         return around.around(entity)
+
+
+def _whole(entity: Entity, message: Message, hp: Hp | None) -> Entity:
+    """The entity, with the header fields of the message where they are to be protected."""
+    return entity if hp is None else protected(message, entity, hp)
 
 
 def _encrypted(entity: Entity, encryption: Encryption) -> Entity:

@@ -42,6 +42,13 @@ from smimefilter.message.mime import (
     is_said_protected,
     pkcs7_body,
 )
+from smimefilter.message.protect import (
+    Within,
+    differing,
+    is_another_author,
+    restored,
+    within,
+)
 from smimefilter.message.wire import Message
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
 from smimefilter.pki.tlv import BadDer
@@ -104,6 +111,7 @@ class _Opener:
         self._effort = Effort()
         self._octets = MOST_OCTETS
         self._layers: list[Layer] = []
+        self._fields: Within | None = None  # header fields that were protected
         self._kept: Message | None = None
         self._stripped: Message | None = None
 
@@ -120,6 +128,8 @@ class _Opener:
             self._stripped = message = inner
             if not isinstance(layer, SignedLayer):
                 self._kept = inner
+        if self._kept is not None and self._fields is not None:
+            self._kept = restored(self._kept, self._fields)
         part = not self._layers and has_signed_part(message)
         return Opening(
             tuple(self._layers), self._kept, self._stripped,
@@ -173,7 +183,7 @@ class _Opener:
             found.authenticated,
             found.certificate,
         )
-        return layer, _inside(message, found.content)
+        return layer, self._inside(message, within(found.content))
 
     def _compressed(
         self, message: Message, body: memoryview
@@ -183,7 +193,7 @@ class _Opener:
         except BadCms:
             return CompressedLayer(Outcome.MALFORMED), None
         self._may_spend(len(content))
-        return CompressedLayer(Outcome.OPENED), _inside(message, content)
+        return CompressedLayer(Outcome.OPENED), self._inside(message, within(content))
 
     def _opaque(
         self, message: Message, body: memoryview
@@ -197,14 +207,16 @@ class _Opener:
         if data.content is None:  # a signature of something elsewhere
             return SignedLayer(clear=False, signers=(), malformed=True), None
         content = b"".join(data.content)
-        signers = self._signers(data, [content])
-        return SignedLayer(clear=False, signers=signers), _inside(message, content)
+        found = within(content)
+        layer = self._signed(data, [content], found, clear=False)
+        return layer, self._inside(message, found)
 
     def _clear_signed(
         self, message: Message, signed: ClearSigned
     ) -> tuple[SignedLayer, Message | None]:
         content = bytes(signed.content)
-        inner = _inside(message, content)
+        found = within(content)
+        inner = self._inside(message, found)
         try:
             data = read_signed(signed.signature, self._effort)
         except BadCms:
@@ -216,9 +228,28 @@ class _Opener:
             forms.append(crlf(content))
         elif self._layers:  # canonical since it was taken out; it may have been signed before
             forms.append(content.replace(b"\r\n", b"\n"))
-        return SignedLayer(clear=True, signers=self._signers(data, forms)), inner
+        return self._signed(data, forms, found, clear=True), inner
+
+    def _inside(self, message: Message, found: Within) -> Message:
+        """The mail with an entity in the place of what it was in, and with the header fields
+        that were protected by it."""
+        inner = _around(message, found.entity)
+        if not found.fields:
+            return inner
+        self._fields = found
+        return restored(inner, found)
 
     # signers
+
+    def _signed(
+        self, data: SignedData, forms: list[bytes], found: Within, *, clear: bool
+    ) -> SignedLayer:
+        mail, signers = self._mail.message, self._signers(data, forms)
+        if is_another_author(mail, found):
+            signers = tuple(map(_not_the_authors, signers))
+        hidden = any(isinstance(layer, EncryptedLayer) for layer in self._layers)
+        changed = () if hidden else differing(mail, found)
+        return SignedLayer(clear, signers, changed=changed)
 
     def _signers(self, data: SignedData, forms: list[bytes]) -> tuple[SignerReport, ...]:
         if not self._rules.verify:
@@ -345,10 +376,16 @@ def _inherits(certificate: Certificate) -> bool:
         return False
 
 
-def _inside(message: Message, content: bytes) -> Message:
-    """The mail with `content`, a MIME entity, in the place of what it was in. Where that is
-    not fit to be sent as it is, it is encoded anew, as far as nothing in it is signed."""
-    entity = Message(content)
+def _not_the_authors(signer: SignerReport) -> SignerReport:
+    """The same where the signed content says to be somebody else's."""
+    if signer.signature is not Signature.GOOD:
+        return signer
+    return replace(signer, signature=Signature.MISMATCH, along=(), new_key=False)
+
+
+def _around(message: Message, entity: Message) -> Message:
+    """The mail with a MIME entity in the place of what it was in. Where that is not fit to be
+    sent as it is, it is encoded anew, as far as nothing in it is signed."""
     try:
         made = cleared(entity)
     except NotClearable:

@@ -100,12 +100,13 @@ def _encrypted(layer: EncryptedLayer) -> _Pairs:
 
 def _signed(name: str, layer: SignedLayer, newline: bytes) -> Iterator[bytes]:
     form = ("form", "clear" if layer.clear else "opaque")
+    changed = ("changed-headers", ",".join(layer.changed))
     if not layer.signers:
         pairs = [form, ("signature", Signature.BAD), ("flaw", "malformed")]
         yield info_field(name, "signed", pairs, newline)
     for number, signer in enumerate(layer.signers, 1):
         of = f"{name}-Signer-{number}" if len(layer.signers) > 1 else name
-        yield info_field(of, "signed", [form, *_signer(signer)], newline)
+        yield info_field(of, "signed", [form, *_signer(signer), changed], newline)
 
 
 def _signer(signer: SignerReport) -> _Pairs:

@@ -84,6 +84,7 @@ class SignedLayer:
     clear: bool  # multipart/signed; else the content is in the CMS
     signers: tuple[SignerReport, ...]
     malformed: bool = False
+    changed: tuple[str, ...] = ()  # protected header fields that are other ones outside
 
     @property
     def best(self) -> SignerReport | None:

@@ -19,6 +19,7 @@ from smimefilter.base.algorithms import ContentCipher, KeyTransport
 from smimefilter.base.envelope import Transaction
 from smimefilter.base.errors import Status
 from smimefilter.base.reasons import Because, Reason
+from smimefilter.message.protect import Hp
 from smimefilter.pki.certificate import Certificate
 from smimefilter.policy.preferences import (
     ADDITIONAL_REQUIRED,
@@ -28,12 +29,14 @@ from smimefilter.policy.preferences import (
     LOCALITY,
     MAX_SMIME_SIZE,
     ON_MISSING_CERTIFICATE,
+    PROTECT_HEADERS,
     SKIP_CALENDAR,
     SKIP_ENCRYPTED,
     Encrypt,
     Locality,
     OnMissing,
     Preference,
+    ProtectHeaders,
 )
 from smimefilter.policy.scopes import GLOBAL
 from smimefilter.policy.tree import DEFAULT, Resolved, View
@@ -390,7 +393,8 @@ def _copy(
 ) -> Copy:
     cuts = tuple(trigger.cut for trigger in treatment.cuts if trigger.cut)
     if not treatment.encrypted or treatment.cipher is None or treatment.transport is None:
-        return Copy(tuple(positions), treatment.signing, None, cuts, treatment.reading)
+        hp = Hp.CLEAR if treatment.signing and _protects(sender) else None
+        return Copy(tuple(positions), treatment.signing, None, cuts, treatment.reading, hp)
     chosen = [
         certificate
         for position in positions
@@ -398,7 +402,12 @@ def _copy(
     ]
     certificates = tuple(dict.fromkeys([*chosen, *sender.additional.certificates]))
     encryption = Encryption(certificates, treatment.cipher, treatment.transport)
-    return Copy(tuple(positions), treatment.signing, encryption, cuts)
+    hp = Hp.CIPHER if _protects(sender) else None
+    return Copy(tuple(positions), treatment.signing, encryption, cuts, protect=hp)
+
+
+def _protects(sender: _Sender) -> bool:
+    return sender.view.get(PROTECT_HEADERS).value is ProtectHeaders.RFC9788
 
 
 def _certificates(decision: Decision) -> tuple[Certificate, ...]:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from smimefilter.base.algorithms import ContentCipher, KeyTransport, SignatureAlgorithm
 from smimefilter.base.errors import Status
 from smimefilter.base.reasons import Reason
+from smimefilter.message.protect import Hp
 from smimefilter.pki.certificate import Certificate
 from smimefilter.policy.preferences import SignFormat
 from smimefilter.trust.verdict import Need
@@ -79,6 +80,7 @@ class Copy(NamedTuple):
     encryption: Encryption | None = None
     cuts: tuple[re.Pattern[str], ...] = ()  # what is removed from the subject
     reading: Reading | None = None  # opened and told of, for our own people
+    protect: Hp | None = None  # header fields go within
 
     @property
     def is_untouched(self) -> bool:

@@ -139,6 +139,7 @@ class ProtectHeaders(StrEnum):
     """Whether header fields are copied into the protected part."""
 
     NONE = "none"
+    RFC9788 = "rfc9788"
 
 
 class OnUndecryptable(StrEnum):
@@ -298,7 +299,9 @@ SIGNATURE_ALGORITHM: Final = Preference(
 )  # fmt: skip
 PROTECT_HEADERS: Final = Preference(
     "protect-headers", ProtectHeaders.NONE, one_of(ProtectHeaders), Follows.SENDER,
-    "Which header fields are copied into the protected part; for now: none.",
+    "rfc9788: the header fields of a mail are signed, and encrypted, together with its text; "
+    "of an encrypted mail the subject is then hidden outside. Programs that do not know this "
+    "show such a mail without its subject.",
 )  # fmt: skip
 SKIP_SIGNED: Final = Preference(
     "skip-signed", True, SWITCH, Follows.SENDER,

@@ -203,7 +203,8 @@ def test_the_ways_to_break_a_key_cannot_be_told_apart(stock: Stock, tmp_path: Pa
         assert layer == "encrypted; outcome=failed"
 
 
-def test_from_gateway_to_gateway(stock: Stock, tmp_path: Path) -> None:
+@pytest.mark.parametrize("protect", ["none", "rfc9788"])
+def test_from_gateway_to_gateway(stock: Stock, tmp_path: Path, protect: str) -> None:
     """Two filters, each with the keys of its own people: what one encrypts the other opens."""
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
@@ -219,8 +220,11 @@ def test_from_gateway_to_gateway(stock: Stock, tmp_path: Path) -> None:
             settings["next-hop"]["port"] = other.port("smtp")
             with Program(here, settings) as program, Sink() as nobody:
                 office = PostOffice(stock, program, nobody)
+                office.command("policy", "set", ALICE, "protect-headers", protect)
+                program.wait_for_event("store reloaded")
                 office.hand_over(ALICE, [BOB], letter(ALICE, BOB), protocol="smtp")
                 (mail,) = sink.wait_for(1)
+    assert field(mail, "Subject") == "a letter"
     assert text_of(mail).split() == BODY.decode().split()
     assert field(mail, "X-Smimefilter-Signed-By") == ALICE
     (results,) = field_all(mail, "Authentication-Results")
@@ -243,3 +247,18 @@ def _furnish(home: Path, settings: dict[str, object], stock: Stock) -> None:
     run("certificate", "import", str(stock.people.authority_file))
     password = ("--password-file", str(stock.people.password_file))
     run("key", "import", str(stock.people.identity(BOB)), *password)
+
+
+def test_with_protected_header_fields_the_subject_is_not_seen_on_the_way(
+    stock: Stock, tmp_path: Path
+) -> None:
+    with filter_alone(stock, tmp_path) as office:
+        office.command("policy", "set", ALICE, "protect-headers", "rfc9788")
+        office.program.wait_for_event("store reloaded")
+        office.hand_over(ALICE, [BOB], letter(ALICE, BOB, subject="the merger"))
+        (mail,) = office.sink.wait_for(1)
+        assert field(mail, "Subject") == "[...]"
+        assert b"merger" not in mail.content
+        entity = office.read(mail, BOB)
+        assert b"Subject: the merger\r\n" in entity
+        assert b'hp="cipher"' in entity

@@ -12,10 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smimefilter.base.algorithms import ContentCipher, SignatureAlgorithm
+from smimefilter.cms.sign import Signer, SignerTemplate, encapsulated
 from smimefilter.cms.verify import Flaw
 from smimefilter.flow.keyfinder import KeyFinder
 from smimefilter.flow.opening import open_mail
+from smimefilter.message import protect
+from smimefilter.message.entity import canonical, outer
+from smimefilter.message.protect import Hp
 from smimefilter.message.wire import Message
+from smimefilter.message.wrap import SmimeType, pkcs7_mime
 from smimefilter.plan.facts import Mail
 from smimefilter.plan.opened import (
     EncryptedLayer,
@@ -327,3 +332,57 @@ def test_pss_and_a_weak_digest() -> None:
 
 RSA_WORLD = World()
 FOREIGN_RSA: Issued = RSA_WORLD.person(ALICE)
+
+
+# header fields within
+
+
+def protected_mail(hp: Hp, mail: bytes = PLAIN) -> bytes:
+    """The mail with its fields within, unwrapped: to be signed or encrypted as it is."""
+    message = Message(mail)
+    return b"".join(map(bytes, protect.protected(message, canonical(message), hp).chunks))
+
+
+def test_the_subject_of_an_encrypted_mail_comes_back() -> None:
+    outside = protect.veiled(Message(PLAIN)).raw
+    assert b"hello" not in outside.partition(b"\r\n\r\n")[0]
+    mail = encrypted_as(outside, protected_mail(Hp.CIPHER), US)
+    found = opened(mail)
+    assert found.kept is not None
+    assert found.kept.all("Subject") == [b"hello"]
+    assert found.kept.get("HP-Outer") is None
+    assert text_of(found.kept) == BODY.decode().replace("\r\n", "\n")
+
+
+def test_also_from_within_a_signature_that_stays() -> None:
+    outside = protect.veiled(Message(PLAIN)).raw
+    signed = _signed_as(outside, protected_mail(Hp.CIPHER))
+    found = opened(encrypted(signed, US))
+    assert found.signed_by
+    assert found.kept is not None
+    assert found.kept.all("Subject") == [b"hello"]
+    assert opened(found.kept.raw).signatures == [Signature.GOOD]
+
+
+def test_a_subject_that_was_changed_outside_is_told_of() -> None:
+    mail = _signed_as(PLAIN, protected_mail(Hp.CLEAR))
+    (layer,) = opened(mail).layers
+    assert isinstance(layer, SignedLayer)
+    assert layer.changed == ()
+    (layer,) = opened(mail.replace(b"Subject: hello", b"Subject: URGENT", 1)).layers
+    assert isinstance(layer, SignedLayer)
+    assert layer.changed == ("subject",)
+
+
+def test_an_author_within_who_is_not_the_one_outside() -> None:
+    within = protected_mail(Hp.CLEAR, PLAIN.replace(b"Alice <alice@out.test>", b"boss@in.test"))
+    assert signature(opened(_signed_as(PLAIN, within))) is Signature.MISMATCH
+
+
+def _signed_as(mail: bytes, content: bytes) -> bytes:
+    template = SignerTemplate.of(
+        Signer(AUTHOR.certificate, (), AUTHOR.key), SignatureAlgorithm.SHA256
+    )
+    pieces = encapsulated([content], template, NOW)
+    wrapped = pkcs7_mime(SmimeType.SIGNED, pieces)
+    return b"".join(outer(Message(mail)).around(wrapped))
