@@ -111,6 +111,7 @@ class App:
             journal=self.journal,
             answers=self.database.ocsp_answers,
             clock=now,
+            most_octets=self.config.max_opened_size,
         )
 
     def crl_updates(self, net: Net, snapshots: Snapshots) -> CrlUpdates:

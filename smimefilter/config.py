@@ -170,6 +170,8 @@ class Config(Settings):
     database: str = "sqlite+aiosqlite:///smimefilter.db"
     master_key: Path | None = None  # absent: the systemd credential `master-key`
     policies: Path = Path("policies")
+    # bytes of all its S/MIME layers together that one mail may have deciphered and hashed
+    max_opened_size: Annotated[int, Field(gt=0)] = 167_772_160
     threads_from: Annotated[int, Field(gt=0)] = (
         262_144  # bytes; larger mail is worked on in a thread
     )

@@ -90,6 +90,7 @@ class Because(StrEnum):
     SIGNATURE_MISMATCH = "signature-mismatch"
     SIGNATURE_UNTRUSTED = "signature-untrusted"
     SIGNATURE_WEAK = "signature-weak"
+    SIGNATURE_UNREAD = "signature-unread"
     PARTLY_SIGNED = "partly-signed"
     LAYERS_LEFT = "layers-left"
     FORGED_REPORT = "forged-report"
@@ -168,6 +169,7 @@ WORDING: Final[dict[Because, str]] = {
     Because.SIGNATURE_MISMATCH: "signed, but not by the author in From",
     Because.SIGNATURE_UNTRUSTED: "signed with a certificate that is not trusted",
     Because.SIGNATURE_WEAK: "signed with a digest that policy does not accept",
+    Because.SIGNATURE_UNREAD: "more signatures, or more content, than a mail may have verified",
     Because.PARTLY_SIGNED: "only a part of it is signed, which does not count",
     Because.LAYERS_LEFT: "more layers of S/MIME than policy takes off",
     Because.FORGED_REPORT: "what looked like this gateway's report was removed",

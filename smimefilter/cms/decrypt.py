@@ -43,7 +43,7 @@ from .identifiers import Identifier
 from .signed import Algorithm, read_algorithm
 
 MOST_TRIED: Final = 16  # private key operations for one message
-LARGEST_RC2: Final = 1 << 20  # bytes: it is slow, and what is so old is small
+LARGEST_RC2: Final = 1 << 18  # bytes: it is slow, and what is so old is small
 
 _Key = Callable[[], PrivateKeyTypes]
 

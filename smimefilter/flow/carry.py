@@ -36,7 +36,7 @@ from smimefilter.policy.preferences import SignFormat
 from smimefilter.ports.keys import KeyRing
 
 from .keyfinder import KeyFinder
-from .opening import MailReader
+from .opening import MOST_OCTETS, MailReader
 from .report import told
 
 # What copies can have in common: who signs, what is cut, how header fields are protected.
@@ -47,8 +47,10 @@ KEPT: Final = 1024  # signer templates
 class Carrier:
     """Makes copies with the private keys of one key ring; keeps templates of its signers."""
 
-    def __init__(self, keys: KeyRing) -> None:
+    def __init__(self, keys: KeyRing, most_octets: int = MOST_OCTETS) -> None:
+        """`most_octets`: that one mail may take to be opened."""
         self._keys = keys
+        self._most_octets = most_octets
         self._template = lru_cache(maxsize=KEPT)(self._make_template)
         self._finder: KeyFinder | None = None
 
@@ -58,7 +60,7 @@ class Carrier:
             snapshot = moment.snapshot
             known = map(snapshot.certificates.by_thumbprint, snapshot.keys)
             self._finder = KeyFinder((one for one in known if one is not None), self._keys)
-        return MailReader(mail, self._finder, moment, authserv_id)
+        return MailReader(mail, self._finder, moment, authserv_id, self._most_octets)
 
     def prepare(
         self,

@@ -162,10 +162,10 @@ class _Way:
             )
 
     async def _found(self, mail: Mail, *, ours: bool) -> _Found:
-        """The plan by what is known now. A large mail that has to be opened for it is opened
-        in a thread."""
+        """The plan by what is known now. A mail that may have to be opened for it, and made
+        to cost as much as one may, keeps no other waiting."""
         if mail.is_said_protected:
-            return await self._worked(self._decide, mail, ours=ours)
+            return await asyncio.to_thread(self._decide, mail, ours=ours)
         return self._decide(mail, ours=ours)
 
     def _decide(self, mail: Mail, *, ours: bool) -> _Found:

@@ -72,20 +72,36 @@ from smimefilter.trust.verdict import Purpose
 
 from .keyfinder import KeyFinder
 
-MOST_OCTETS: Final = 1 << 29  # of all layers of a mail together
+MOST_OCTETS: Final = 167_772_160  # that are deciphered, unpacked and hashed for one mail
+MOST_SIGNERS: Final = 16  # of all layers of a mail together
 _WEAK: Final = frozenset({"sha1"})
 
 
-def open_mail(mail: Mail, rules: OpeningRules, keys: KeyFinder, moment: Moment) -> Opening:
-    """What is in a mail. The layers are taken off as far as `rules` go."""
-    return _Opener(mail, rules, keys, moment).opened()
+def open_mail(
+    mail: Mail,
+    rules: OpeningRules,
+    keys: KeyFinder,
+    moment: Moment,
+    most_octets: int = MOST_OCTETS,
+) -> Opening:
+    """What is in a mail. The layers are taken off as far as `rules` go, and as long as no more
+    than so many octets have been worked on."""
+    return _Opener(mail, rules, keys, moment, most_octets).opened()
 
 
 class MailReader:
     """`plan.inbound.Reader` of one mail: opens it once for each set of rules."""
 
-    def __init__(self, mail: Mail, keys: KeyFinder, moment: Moment, authserv_id: str) -> None:
+    def __init__(
+        self,
+        mail: Mail,
+        keys: KeyFinder,
+        moment: Moment,
+        authserv_id: str,
+        most_octets: int = MOST_OCTETS,
+    ) -> None:
         self.authserv_id: Final = authserv_id
+        self._most_octets: Final = most_octets
         self._mail: Final = mail
         self._keys: Final = keys
         self._moment: Final = moment
@@ -95,21 +111,28 @@ class MailReader:
         """What is in the mail. Raises `KeyTrouble`."""
         found = self._openings.get(rules)
         if found is None:
-            found = open_mail(self._mail, rules, self._keys, self._moment)
+            most = self._most_octets
+            found = open_mail(self._mail, rules, self._keys, self._moment, most)
             self._openings[rules] = found
         return found
 
 
 class _Opener:
     def __init__(
-        self, mail: Mail, rules: OpeningRules, keys: KeyFinder, moment: Moment
+        self,
+        mail: Mail,
+        rules: OpeningRules,
+        keys: KeyFinder,
+        moment: Moment,
+        most_octets: int,
     ) -> None:
         self._mail = mail
         self._rules = rules
         self._keys = keys
         self._moment = moment
         self._effort = Effort()
-        self._octets = MOST_OCTETS
+        self._octets = most_octets
+        self._signers_left = MOST_SIGNERS
         self._layers: list[Layer] = []
         self._fields: Within | None = None  # header fields that were protected
         self._kept: Message | None = None
@@ -189,7 +212,7 @@ class _Opener:
         self, message: Message, body: memoryview
     ) -> tuple[CompressedLayer, Message | None]:
         try:
-            content = decompress(body, self._effort, self._octets)
+            content = decompress(body, self._effort, max(self._octets, 0))
         except BadCms:
             return CompressedLayer(Outcome.MALFORMED), None
         self._may_spend(len(content))
@@ -254,9 +277,10 @@ class _Opener:
     def _signers(self, data: SignedData, forms: list[bytes]) -> tuple[SignerReport, ...]:
         if not self._rules.verify:
             return tuple(SignerReport(Signature.NOT_ASKED) for _ in data.signers)
-        size = sum(map(len, forms)) * max(1, len(data.signers))
-        if not self._may_spend(size):
-            return (SignerReport(Signature.BAD),)
+        self._signers_left -= len(data.signers)
+        digests = len({info.digest.oid for info in data.signers})
+        if self._signers_left < 0 or not self._may_spend(sum(map(len, forms)) * digests):
+            return tuple(SignerReport(Signature.UNREAD) for _ in data.signers)
         contents: Sequence[Sequence[bytes]] = [(form,) for form in forms]
         along = self._along(data)
         checked = verify(data, contents, along, self._at_hand)

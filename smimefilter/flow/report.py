@@ -33,6 +33,7 @@ _RESULTS: Final = {
     Signature.UNTRUSTED: "policy",
     Signature.MISMATCH: "policy",
     Signature.WEAK: "policy",
+    Signature.UNREAD: "policy",
 }
 
 

@@ -29,6 +29,7 @@ from smimefilter.trust.ctl import TrustList
 from smimefilter.trust.knowledge import Knowledge
 
 from .carry import Carrier
+from .opening import MOST_OCTETS
 from .preferences import database_scopes
 
 ASK_EVERY: Final = 1.0  # seconds between looks at the database's revision
@@ -61,7 +62,10 @@ class Snapshots:
         journal: Journal,
         answers: OcspAnswers,
         clock: Callable[[], datetime],
+        most_octets: int = MOST_OCTETS,
     ) -> None:
+        """`most_octets`: that one mail may take to be opened."""
+        self._most_octets = most_octets
         self._stored_answers = answers
         self._clock = clock
         self._answers: Mapping[str, OcspAnswer] = {}
@@ -162,7 +166,7 @@ class Snapshots:
             keys=frozenset(store.keys),
             capabilities=store.capabilities,
         )
-        return State(snapshot, Carrier(self._ring(store.keys)))
+        return State(snapshot, Carrier(self._ring(store.keys), self._most_octets))
 
     def _crls(self, store: StoreState) -> list[Crl]:
         """CRLs were read before they were stored; one that no longer can be is reported and

@@ -83,7 +83,7 @@ class Mail:
             return bool(fields)
         return any(pattern.search(decoded(field), 0, MAX_MATCHED) for field in fields)
 
-    @property
+    @cached_property
     def is_said_protected(self) -> bool:
         """Whether a reader may take it for signed or encrypted."""
         return is_said_protected(self.message) or has_signed_part(self.message)

@@ -53,6 +53,7 @@ _SIGNATURES: Final = {
     Signature.UNTRUSTED: Because.SIGNATURE_UNTRUSTED,
     Signature.WEAK: Because.SIGNATURE_WEAK,
     Signature.BAD: Because.SIGNATURE_BAD,
+    Signature.UNREAD: Because.SIGNATURE_UNREAD,
 }
 
 

@@ -53,6 +53,7 @@ class Signature(StrEnum):
     UNTRUSTED = "untrusted"  # the certificate is not to be trusted
     WEAK = "weak"  # with a digest that policy does not accept
     BAD = "bad"  # wrong, or of changed content
+    UNREAD = "unread"  # it would take more work than a mail may
     NOT_ASKED = "not-asked"  # policy: do not verify
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from asn1crypto import cms
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +17,7 @@ from smimefilter.base.algorithms import ContentCipher, SignatureAlgorithm
 from smimefilter.cms.sign import Signer, SignerTemplate, encapsulated
 from smimefilter.cms.verify import Flaw
 from smimefilter.flow.keyfinder import KeyFinder
-from smimefilter.flow.opening import open_mail
+from smimefilter.flow.opening import MOST_OCTETS, open_mail
 from smimefilter.message import protect
 from smimefilter.message.entity import canonical, outer
 from smimefilter.message.protect import Hp
@@ -23,6 +25,7 @@ from smimefilter.message.wire import Message
 from smimefilter.message.wrap import SmimeType, pkcs7_mime
 from smimefilter.plan.facts import Mail
 from smimefilter.plan.opened import (
+    CompressedLayer,
     EncryptedLayer,
     Layer,
     Opening,
@@ -53,11 +56,16 @@ PLAIN = (
 RULES = OpeningRules()
 
 
-def opened(mail: bytes, rules: OpeningRules = RULES, world: World = WORLD) -> Opening:
+def opened(
+    mail: bytes,
+    rules: OpeningRules = RULES,
+    world: World = WORLD,
+    most: int = MOST_OCTETS,
+) -> Opening:
     moment = world.moment()
     known = map(moment.snapshot.certificates.by_thumbprint, moment.snapshot.keys)
     keys = KeyFinder([one for one in known if one], Ring(world))
-    return open_mail(Mail(Message(mail)), rules, keys, moment)
+    return open_mail(Mail(Message(mail)), rules, keys, moment, most)
 
 
 def shape(opening: Opening) -> list[str]:
@@ -386,3 +394,65 @@ def _signed_as(mail: bytes, content: bytes) -> bytes:
     pieces = encapsulated([content], template, NOW)
     wrapped = pkcs7_mime(SmimeType.SIGNED, pieces)
     return b"".join(outer(Message(mail)).around(wrapped))
+
+
+# limits
+
+
+def test_no_more_octets_are_worked_on_than_a_mail_may_cost() -> None:
+    mail = encrypted(encrypted(PLAIN, US), US)
+    found = opened(mail, most=int(len(mail) * 0.8))
+    first, second = found.layers
+    assert isinstance(first, EncryptedLayer)
+    assert isinstance(second, EncryptedLayer)
+    assert (first.outcome, second.outcome) == (Outcome.OPENED, Outcome.TOO_MUCH)
+    assert found.closed is second
+
+
+def test_what_unpacks_to_more_than_a_mail_may_cost_stays_packed() -> None:
+    bomb = compressed(PLAIN + bytes(3_000_000))
+    assert len(bomb) < 10_000
+    found = opened(bomb, most=1_000_000)
+    (layer,) = found.layers
+    assert isinstance(layer, CompressedLayer)
+    assert layer.outcome is Outcome.MALFORMED
+    assert found.kept is None
+
+
+def test_no_more_signers_are_verified_than_a_mail_may_have() -> None:
+    mail = PLAIN
+    for _ in range(5):
+        mail = _signed_by_many(mail, 4)
+    found = opened(mail)
+    assert [one is Signature.UNREAD for one in found.signatures] == [False] * 4 + [True]
+    assert found.signed_by is None or found.signatures[0] is Signature.GOOD
+
+
+def _signed_by_many(mail: bytes, number: int) -> bytes:
+    """Opaque, the same signer several times."""
+    signed = opaque_signed(mail, AUTHOR)
+    head, _, body = signed.partition(b"\r\n\r\n")
+    info = cms.ContentInfo.load(base64.b64decode(body))
+    one = info["content"]["signer_infos"][0]
+    info["content"]["signer_infos"] = [one.copy() for _ in range(number)]
+    der = bytes(info.dump(force=True))
+    return head + b"\r\n\r\n" + base64.encodebytes(der).replace(b"\n", b"\r\n")
+
+
+def test_recipients_beyond_measure_cost_no_more_than_a_look() -> None:
+    """A mail stuffed with recipients that are all us: so many keys are tried, and no more."""
+    mail = encrypted(PLAIN, US)
+    head, _, body = mail.partition(b"\r\n\r\n")
+    info = cms.ContentInfo.load(base64.b64decode(body))
+    infos = info["content"]["recipient_infos"]
+    one = infos[0]
+    broken = one.copy()
+    key = broken.chosen["recipient_encrypted_keys"][0]["encrypted_key"]
+    broken.chosen["recipient_encrypted_keys"][0]["encrypted_key"] = bytes(len(key.native))
+    info["content"]["recipient_infos"] = [broken.copy() for _ in range(500)]
+    der = bytes(info.dump(force=True))
+    stuffed = head + b"\r\n\r\n" + base64.encodebytes(der).replace(b"\n", b"\r\n")
+    found = opened(stuffed)
+    (layer,) = found.layers
+    assert isinstance(layer, EncryptedLayer)
+    assert layer.outcome is Outcome.FAILED
