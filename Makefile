@@ -19,7 +19,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup fmt lint types test bench demo lock clean system-packages ldap-client
+.PHONY: help setup fmt lint types test bench fuzz demo lock clean system-packages ldap-client
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -43,6 +43,9 @@ test: setup system-packages ldap-client  ## all tests; installs the Debian packa
 
 bench: setup  ## speed and memory beside their limits; writes build/bench.json
 	$(BIN)/python -m tests.bench
+
+fuzz: setup  ## open 100 000 broken mails; ARGS='MAILS SEED'
+	$(BIN)/python -m tests.bench.fuzz $(ARGS)
 
 demo: setup  ## five mails through a running filter, each decision explained and checked
 	$(BIN)/smimefilter demo

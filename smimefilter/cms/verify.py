@@ -182,7 +182,7 @@ def _flaw(
     named: list[Certificate],
 ) -> tuple[Flaw | None, Certificate | None]:
     scheme = _scheme(info, digest)
-    if scheme is None:
+    if scheme is None or not digest:
         return Flaw.ALGORITHM, None
     if digest in _BROKEN or scheme.digest in _BROKEN:
         return Flaw.BROKEN_DIGEST, None

@@ -47,7 +47,7 @@ _GROUP: Final = re.compile(r"[aq.]+:")
 _DOT_ATOM: Final = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 _QUOTED_PAIR: Final = re.compile(r"\\(.)")
 LONGEST_MATCHED: Final = 998  # characters of a subject; RFC 5322 §2.1.1
-_NO_LINE_ENDS: Final = bytes.maketrans(b"\r\n\v\f", b"    ")
+NO_LINE_ENDS: Final = bytes.maketrans(b"\r\n\v\f", b"    ")
 _TO_ESCAPE: Final = re.compile(r'(["\\])')
 
 
@@ -149,7 +149,7 @@ def cut_subject(message: Message, pattern: re.Pattern[str]) -> Message:
         shorter = cut(value, pattern)
         if shorter == value:
             return value
-        return fold(shorter.translate(_NO_LINE_ENDS), message.newline)
+        return fold(shorter.translate(NO_LINE_ENDS), message.newline)
 
     return message.rewritten("Subject", shortened)
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from .headers import cut_subject, decoded
+from .headers import NO_LINE_ENDS, cut_subject, decoded
 from .wire import Message, unfolded
 from .words import encode, fold
 
@@ -60,6 +60,7 @@ def tagged(message: Message, tags: Sequence[str]) -> Message:
         return message.prepended(b"Subject: " + encode(said) + message.newline)
 
     def longer(value: bytes) -> bytes:
+        value = value.translate(NO_LINE_ENDS)  # a bare CR may stand in it
         text = encode(said)
         joint = b" "
         if text.startswith(b"=?") and value.endswith(b"?="):

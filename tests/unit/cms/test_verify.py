@@ -258,3 +258,10 @@ def test_mutations_end_in_an_answer(data: st.DataObject) -> None:
 
 
 MUTATED: Final = b"".join(encapsulated([CONTENT], template(ALICE), NOW))
+
+
+def test_a_digest_that_is_not_known() -> None:
+    info = cms.ContentInfo.load(signed(person("ed25519"), SignatureAlgorithm.SHA512))
+    info["content"]["signer_infos"][0]["digest_algorithm"] = {"algorithm": "1.2.3.4"}
+    (found,) = checked(bytes(info.dump(force=True)), CONTENT)
+    assert found.flaw is Flaw.ALGORITHM

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from smimefilter.base.envelope import (
     Client,
@@ -20,7 +19,7 @@ from smimefilter.base.envelope import (
     Refused,
     Transaction,
 )
-from smimefilter.base.errors import KeyTrouble, Status
+from smimefilter.base.errors import Status
 from smimefilter.flow import carry
 from smimefilter.flow.carry import Carrier
 from smimefilter.flow.filter import MAX_HOPS, Filter
@@ -30,27 +29,12 @@ from smimefilter.ports.journal import MailRecord
 from smimefilter.ports.relay import Outgoing
 from tests.support.pki import NOW
 from tests.support.plans import World, mail_to
+from tests.support.ring import Ring
 
 ALICE, BOB, CAROL = "alice@in.test", "bob@out.test", "carol@out.test"
 OK = Delivered("QID", "queued as QID")
 LATER = Deferred(Status(4, "2.0"), "later")
 NO = Refused(Status(5, "1.1"), "no such user", by_policy=False)
-
-
-class Ring:
-    """The keys of a world's people; `broken` ones cannot be used."""
-
-    def __init__(self, world: World, *, broken: bool = False) -> None:
-        self._keys = {person.thumbprint: person.key for person in world.people.values()}
-        self._broken = broken
-
-    def has(self, thumbprint: str) -> bool:
-        return thumbprint in self._keys
-
-    def private_key(self, thumbprint: str) -> PrivateKeyTypes:
-        if self._broken:
-            raise KeyTrouble
-        return self._keys[thumbprint]
 
 
 class RelayStub:

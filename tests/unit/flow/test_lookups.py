@@ -30,8 +30,9 @@ from smimefilter.trust.verdict import IssuerNeed, Need, OcspNeed
 from tests.support.ocsp import HOUR, ocsp_answer, refusal
 from tests.support.pki import NOW, Issued, root
 from tests.support.plans import mail_to
+from tests.support.ring import Ring
 from tests.unit.flow.test_crls import NetStub
-from tests.unit.flow.test_filter import JournalStub, RelayStub, Ring
+from tests.unit.flow.test_filter import JournalStub, RelayStub
 
 URL, MIRROR = "http://ocsp.test/", "http://mirror.test/"
 ROOT = root("Root of look-ups", key="p256")

@@ -37,8 +37,8 @@ from smimefilter.plan.opened import (
 from smimefilter.trust.verdict import Standing
 from tests.support.pki import NOW, Issued, root
 from tests.support.plans import World
+from tests.support.ring import Ring
 from tests.support.smime import clear_signed, compressed, encrypted, encrypted_as, opaque_signed
-from tests.unit.flow.test_filter import Ring
 
 ALICE, BOB = "alice@out.test", "bob@in.test"
 WORLD = World()

@@ -25,7 +25,7 @@ from smimefilter.policy.tree import Setting, Tree
 from smimefilter.trust.cache import Trust
 from smimefilter.trust.knowledge import Knowledge
 from tests.support.plans import World
-from tests.unit.flow.test_filter import Ring
+from tests.support.ring import Ring
 
 TABLE: Final = Path(__file__).parents[2] / "vectors" / "pkits" / "expected.tsv"
 DATA: Final = Path(cryptography_vectors.__file__).parent / "x509" / "PKITS_data"

@@ -24,8 +24,9 @@ from smimefilter.message.headers import decoded
 from smimefilter.message.wire import Message
 from tests.support.pki import NOW, root
 from tests.support.plans import World
+from tests.support.ring import Ring
 from tests.support.smime import clear_signed, encrypted, encrypted_as, opaque_signed
-from tests.unit.flow.test_filter import JournalStub, RelayStub, Ring
+from tests.unit.flow.test_filter import JournalStub, RelayStub
 
 ALICE, MALLORY, BOB = "alice@out.test", "mallory@evil.test", "bob@in.test"
 HOST: Final = "gw.in.test"
