@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
+from .bouncycastle import BouncyCastle
+from .crypt_smime import CryptSmime
 from .gpgsm import Gpgsm
+from .m2crypto import M2Crypto
 from .nss import Nss
 from .openssl import Openssl
 from .program import Program
+from .snail import Snail
 
 PROGRAMS: Final[dict[str, type[Program]]] = {
-    program.name: program for program in (Openssl, Gpgsm, Nss)
+    program.name: program
+    for program in (Openssl, Gpgsm, Nss, CryptSmime, BouncyCastle, M2Crypto, Snail)
 }

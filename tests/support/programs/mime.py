@@ -8,6 +8,9 @@ from __future__ import annotations
 import base64
 from typing import Final
 
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
 from smimefilter.cms import der
 from smimefilter.cms.algorithms import SIGNED_DATA
 from tests.support.readers import cms_of, is_clear_signed, signed_of
@@ -79,3 +82,10 @@ def opaque_mail(headers: bytes, cms: bytes, smime_type: str) -> bytes:
 
 def base64_of(content: bytes) -> bytes:
     return crlf(base64.encodebytes(content))
+
+
+def common_name(certificate: bytes) -> str:
+    """That of the subject of the first certificate, PEM."""
+    subject = x509.load_pem_x509_certificate(certificate).subject
+    (name,) = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(name.value)

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from cryptography import x509
-from cryptography.x509.oid import NameOID
-
 from tests.support.needs import need
 from tests.support.readers import is_clear_signed, pem
 
-from .mime import crlf
+from .mime import common_name, crlf
 from .program import (
     Kind,
     Opened,
@@ -61,9 +58,7 @@ class Openssl(Program):
         content = self._read(
             mail, "-verify", "-CAfile", self._root, "-signer", signer, *as_it_is
         )
-        subject = x509.load_pem_x509_certificate(signer.read_bytes()).subject
-        (name,) = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-        return Opened(content, valid=True, signer=str(name.value))
+        return Opened(content, valid=True, signer=common_name(signer.read_bytes()))
 
     def decrypt(self, mail: bytes) -> Opened:
         keys = ("-inkey", self._key, "-recip", self._certificate)

@@ -137,6 +137,10 @@ class Program(Protocol):
 
     def decrypt(self, mail: bytes) -> Opened: ...
 
+    def within(self, entity: bytes, headers: bytes) -> bytes:
+        """What it protects of a mail when it writes one."""
+        return entity
+
     def sign(self, entity: bytes, headers: bytes, kind: Kind = Kind.CLEAR) -> bytes:
         """A mail with this header (without MIME fields) and the entity, signed as the user."""
 
