@@ -20,12 +20,15 @@ PACKAGES: Final = {  # Debian package by program, where the names differ
     "gpg-agent": "gpg-agent",
     "certutil": "libnss3-tools",
     "cmsutil": "libnss3-tools",
+    "gpgconf": "gnupg",
+    "java": "default-jdk-headless",
     "pk12util": "libnss3-tools",
     "ldapmodify": "ldap-utils",
     "smtp-source": "postfix",
     "smtp-sink": "postfix",
     "systemd-analyze": "systemd",
 }
+PERL_PACKAGES: Final = {"Crypt::SMIME": "libcrypt-smime-perl"}  # Debian package by module
 _PATH: Final = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 
@@ -37,7 +40,7 @@ def need(program: str) -> Path:
         _missing(f"the program {program} is missing (Debian package {package})")
     if program == "postfix" and os.geteuid() != 0:
         _missing("only root can start Postfix")
-    if program == "swaks" and not _swaks_has_tls():
+    if program == "swaks" and not _perl_has("Net::SSLeay"):
         _missing("swaks is without TLS (Debian package libnet-ssleay-perl)")
     return Path(found)
 
@@ -48,8 +51,23 @@ def need_module(name: str) -> None:
         _missing(f"the Python module {name} is missing")
 
 
-def _swaks_has_tls() -> bool:
-    trial = ["perl", "-MNet::SSLeay", "-e1"]
+def need_file(file: Path, package: str) -> Path:
+    """The same for a file of a Debian package."""
+    if not file.exists():
+        _missing(f"{file} is missing (Debian package {package})")
+    return file
+
+
+def need_perl(module: str) -> None:
+    """The same for a Perl module."""
+    if not _perl_has(module):
+        _missing(
+            f"the Perl module {module} is missing (Debian package {PERL_PACKAGES[module]})"
+        )
+
+
+def _perl_has(module: str) -> bool:
+    trial = ["perl", f"-M{module}", "-e1"]
     return subprocess.run(trial, capture_output=True, check=False).returncode == 0
 
 

@@ -11,7 +11,32 @@ from tests.support.needs import need
 from tests.support.postfix import PostfixLab, Variant
 from tests.support.postoffice import PostOffice, Stock, filter_at
 from tests.support.program import Program
+from tests.support.programs.circle import Circle
 from tests.support.sink import Sink
+
+VERSIONS = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture(scope="session")
+def circle(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Circle]:
+    """People with other S/MIME programs; what ran is named at the end of the output."""
+    made = Circle(tmp_path_factory.mktemp("circle"))
+    try:
+        yield made
+    finally:
+        pytestconfig.stash[VERSIONS] = made.versions()
+        made.close()
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    if versions := config.stash.get(VERSIONS, []):
+        terminalreporter.section("S/MIME programs")
+        for version in versions:
+            terminalreporter.line(version)
 
 
 @pytest.fixture(scope="session")
