@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import tempfile
 import time
 from email import message_from_bytes, policy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from smimefilter.base.algorithms import ContentCipher, KeyTransport
 from tests.support.commands import Commands
+from tests.support.mails import LETTERS
 from tests.support.postoffice import (
     ALICE,
     BOB,
@@ -22,6 +25,10 @@ from tests.support.postoffice import (
     letter,
 )
 from tests.support.program import Program, shipped_settings
+from tests.support.programs.gpgsm import Gpgsm
+from tests.support.programs.nss import Nss
+from tests.support.programs.openssl import Openssl
+from tests.support.programs.program import Kind, Papers, Setup
 from tests.support.readers import issue_now
 from tests.support.sink import Mail, Sink
 from tests.support.smime import clear_signed, compressed, encrypted, encrypted_as, opaque_signed
@@ -70,6 +77,31 @@ def test_what_is_signed_and_encrypted_arrives_readable_and_told_of(
     assert results.startswith(f"filter.test; smime=pass body.smime-identifier={GINA}")
     # The signature within was left, and is still good to everybody else.
     assert BODY in whole_way.openssl.verify(mail.content)
+
+
+@pytest.mark.parametrize("program", [Openssl, Gpgsm, Nss], ids=lambda one: one.name)
+def test_mails_of_other_programs(
+    whole_way: PostOffice, stock: Stock, tmp_path_factory: pytest.TempPathFactory, program: Any
+) -> None:
+    gina, alice = Papers(whole_way.who(GINA)), Papers(whole_way.who(ALICE))
+    root = stock.people.root.certificate
+    folder = Path(tempfile.mkdtemp(prefix="p", dir=tmp_path_factory.mktemp("programs")))
+    writer = program(Setup(folder, root, gina))
+    note = LETTERS["non-ASCII"]
+    try:
+        cipher = Kind.AES_128_CBC if program is Nss else Kind.AES_256_CBC
+        kinds = (Kind.CLEAR, cipher)
+        content = writer.sign_and_encrypt(
+            note.entity, note.headers(GINA, ALICE), [alice], kinds
+        )
+    finally:
+        writer.close()
+    whole_way.send(GINA, ALICE, content=content)
+    ((mail,),) = whole_way.outcome().values()
+    assert text_of(mail).startswith("Grüße aus München")
+    assert field(mail, "X-Smimefilter-Signed-By") == GINA
+    (results,) = field_all(mail, "Authentication-Results")
+    assert results.startswith(f"filter.test; smime=pass body.smime-identifier={GINA}")
 
 
 def test_compressed_mail_and_several_layers(whole_way: PostOffice, stock: Stock) -> None:
