@@ -68,7 +68,7 @@ from smimefilter.plan.snapshot import Moment, trust_rules
 from smimefilter.policy.preferences import ALLOW_SHA1_SIGNATURES
 from smimefilter.policy.tree import View
 from smimefilter.trust.outline import public_key_of
-from smimefilter.trust.verdict import Purpose
+from smimefilter.trust.verdict import Purpose, Verdict
 
 from .keyfinder import KeyFinder
 
@@ -106,6 +106,18 @@ class MailReader:
         self._keys: Final = keys
         self._moment: Final = moment
         self._openings: Final[dict[OpeningRules, Opening]] = {}
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """Those on the signers found so far."""
+        return tuple(
+            signer.verdict
+            for opening in self._openings.values()
+            for layer in opening.layers
+            if isinstance(layer, SignedLayer)
+            for signer in layer.signers
+            if signer.verdict is not None
+        )
 
     def opening(self, rules: OpeningRules) -> Opening:
         """What is in the mail. Raises `KeyTrouble`."""

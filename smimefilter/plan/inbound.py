@@ -32,6 +32,7 @@ from smimefilter.policy.preferences import (
     OnUndecryptable,
 )
 from smimefilter.policy.tree import View
+from smimefilter.trust.verdict import Verdict
 
 from .facts import Mail
 from .opened import (
@@ -63,6 +64,10 @@ class Reader(Protocol):
     @property
     def authserv_id(self) -> str:
         """The name that results are told under (RFC 8601 §2.5)."""
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """Those that what was found rests on."""
 
     def opening(self, rules: OpeningRules) -> Opening:
         """What is in the mail. Raises `KeyTrouble`."""

@@ -110,7 +110,8 @@ def outbound(
     ]
     decisions = _all_or_none(sender, [decision for decision, _ in outcomes])
     copies = _copies(sender, decisions, [treatment for _, treatment in outcomes])
-    return Plan(decisions, copies, sender.signer.selection, sender.additional)
+    signers = reader.verdicts if reader is not None else ()
+    return Plan(decisions, copies, sender.signer.selection, sender.additional, signers)
 
 
 def _read_sender(

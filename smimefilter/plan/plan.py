@@ -17,7 +17,7 @@ from smimefilter.base.reasons import Reason
 from smimefilter.message.protect import Hp
 from smimefilter.pki.certificate import Certificate
 from smimefilter.policy.preferences import SignFormat
-from smimefilter.trust.verdict import Need
+from smimefilter.trust.verdict import Need, Verdict
 
 from .opened import Lesson, Reading
 from .selection import Selection
@@ -95,9 +95,11 @@ class Plan(NamedTuple):
     copies: tuple[Copy, ...]
     signer: Selection | None = None  # considered for signing
     additional: Selection | None = None  # considered as additional certificates
+    signers: tuple[Verdict, ...] = ()  # on those who signed an incoming mail
 
     @property
     def needs(self) -> list[Need]:
         """What may be had elsewhere and change the plan."""
         selections = (self.signer, self.additional, *(d.certificates for d in self.decisions))
-        return [need for selection in selections if selection for need in selection.needs]
+        found = [need for selection in selections if selection for need in selection.needs]
+        return found + [need for verdict in self.signers for need in verdict.needs]

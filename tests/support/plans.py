@@ -7,6 +7,7 @@ from typing import Any
 
 from smimefilter.base.envelope import Client, Recipient, Transaction
 from smimefilter.base.reasons import Because
+from smimefilter.flow.carry import Carrier
 from smimefilter.message.wire import Message
 from smimefilter.pki.certificate import Certificate
 from smimefilter.plan.facts import Mail
@@ -15,6 +16,7 @@ from smimefilter.plan.plan import Decision, Plan
 from smimefilter.plan.snapshot import CertificateIndex, Moment, Snapshot
 from smimefilter.policy.preferences import preference
 from smimefilter.policy.tree import Setting, Tree
+from smimefilter.ports.keys import KeyRing
 from smimefilter.trust.cache import Trust
 from smimefilter.trust.knowledge import Knowledge
 from tests.support.pki import NOW, Issued, root
@@ -60,9 +62,15 @@ class World:
         return Snapshot(1, tree, index, Trust(knowledge), frozenset(self.keys)).at(NOW)
 
     def plan(
-        self, sender: str, *recipients: str, mail: bytes | None = None, login: str = ""
+        self,
+        sender: str,
+        *recipients: str,
+        mail: bytes | None = None,
+        login: str = "",
+        keys: KeyRing | None = None,
     ) -> Plan:
-        """The plan for a mail, by default one with everybody in To."""
+        """The plan for a mail, by default one with everybody in To. With `keys` it is opened
+        for internal recipients."""
         content = mail_to(sender, recipients) if mail is None else mail
         transaction = Transaction(
             "test",
@@ -71,7 +79,9 @@ class World:
             content,
             client=Client(login=login),
         )
-        return outbound(transaction, Mail(Message(content)), self.moment())
+        found, moment = Mail(Message(content)), self.moment()
+        reader = Carrier(keys).reader(found, moment, "gw.test") if keys is not None else None
+        return outbound(transaction, found, moment, reader)
 
 
 def mail_to(

@@ -36,7 +36,7 @@ from smimefilter.plan.opened import (
 )
 from smimefilter.trust.verdict import Standing
 from tests.support.pki import NOW, Issued, root
-from tests.support.plans import World
+from tests.support.plans import AUTHORITY, World
 from tests.support.ring import Ring
 from tests.support.smime import clear_signed, compressed, encrypted, encrypted_as, opaque_signed
 
@@ -456,3 +456,13 @@ def test_recipients_beyond_measure_cost_no_more_than_a_look() -> None:
     (layer,) = found.layers
     assert isinstance(layer, EncryptedLayer)
     assert layer.outcome is Outcome.FAILED
+
+
+def test_what_a_signers_verdict_misses_is_asked_for() -> None:
+    """The plan says what it needs, and is made again when that is there."""
+    world = World().set("global", ocsp="yes").set("in.test", locality="internal")
+    author = AUTHORITY.issue("Alice", mail=ALICE, key="p256", ocsp_urls=["http://ocsp.test/"])
+    plan = world.plan(ALICE, BOB, mail=clear_signed(PLAIN, author), keys=Ring(world))
+    (need,) = plan.needs
+    assert need.urls == ("http://ocsp.test/",)
+    assert not world.plan(ALICE, BOB, mail=PLAIN, keys=Ring(world)).needs
