@@ -219,7 +219,7 @@ def _encrypted(
     if obstacle:
         return _unsignable(address, (reason, *sender.signer.reasons), obstacle)
     signing = sender.signer.for_copy(encrypted=True)
-    cipher, transport = _how(moment, sender.view, view, address)
+    cipher, transport, said = _how(moment, sender.view, view, address)
     treatment = _Treatment(
         signing=signing,
         encrypted=True,
@@ -229,7 +229,7 @@ def _encrypted(
         cuts=_cuts(sender),
     )
     action = Action.SIGN_ENCRYPT if signing else Action.ENCRYPT
-    reasons = (reason, *sender.signer.reasons)
+    reasons = (reason, *said, *sender.signer.reasons)
     return Decision(address, action, reasons, selection), treatment
 
 
@@ -326,7 +326,7 @@ def _cuts(sender: _Sender) -> tuple[Trigger, ...]:
 
 def _how(
     moment: Moment, sender: View, recipient: View, address: str
-) -> tuple[ContentCipher, KeyTransport]:
+) -> tuple[ContentCipher, KeyTransport, tuple[Reason, ...]]:
     """Cipher and key transport. Where nobody has set one, it is the strongest that the
     recipient's mail program said it reads."""
     cipher = _of_either(sender, recipient, CONTENT_CIPHER)
@@ -334,10 +334,14 @@ def _how(
     known = moment.snapshot.capabilities
     said = known.get(address_key(address)) if known else None
     if said is None:
-        return cipher.value, transport.value
-    chosen = said.best if cipher.scope == DEFAULT else None
+        return cipher.value, transport.value, ()
+    chosen = (said.best if cipher.scope == DEFAULT else None) or cipher.value
     oaep = said.oaep and transport.scope == DEFAULT
-    return chosen or cipher.value, KeyTransport.OAEP if oaep else transport.value
+    how = KeyTransport.OAEP if oaep else transport.value
+    if (chosen, how) == (cipher.value, transport.value):
+        return chosen, how, ()
+    why = Reason(Because.CAPABILITIES, address, detail=f"{chosen}, {how}")
+    return chosen, how, (why,)
 
 
 def _of_either(sender: View, recipient: View, preference: Preference[_T]) -> Resolved[_T]:

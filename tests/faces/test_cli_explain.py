@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from tests.support.postoffice import (
@@ -15,6 +16,7 @@ from tests.support.postoffice import (
     Installation,
     letter,
 )
+from tests.support.smime import clear_signed, encrypted
 
 
 def because(of: dict[str, Any]) -> list[str]:
@@ -132,3 +134,19 @@ def test_it_sends_and_changes_nothing(installation: Installation) -> None:
     before = installation.state()
     installation.command("explain", "--from", ALICE, "--to", BOB)
     assert installation.state() == before
+
+
+def test_an_explanation_of_a_mail_that_came_in(
+    installation: Installation, tmp_path: Path
+) -> None:
+    gina, alice = installation.who(GINA), installation.who(ALICE)
+    mail = clear_signed(letter(GINA, ALICE), gina, at=installation.people.now, chain=True)
+    file = tmp_path / "mail.eml"
+    file.write_bytes(encrypted(mail, alice))
+    out = installation.command(
+        "explain", "--from", GINA, "--to", ALICE, "--client", "192.0.2.7", str(file)
+    ).out
+    assert "alice@in.test: open\n" in out
+    assert f"    {alice.thumbprint[:16]}…: decrypted [aes-256-cbc]\n" in out
+    assert "signed by its author\n" in out
+    assert "copy 1 to alice@in.test: opened, reported in its header\n" in out

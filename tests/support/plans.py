@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from smimefilter.base.algorithms import Capabilities
 from smimefilter.base.envelope import Client, Recipient, Transaction
 from smimefilter.base.reasons import Because
 from smimefilter.flow.carry import Carrier
@@ -32,6 +33,7 @@ class World:
         self.people: dict[str, Issued] = {}
         self.keys: set[str] = set()
         self.settings: dict[str, dict[str, Setting]] = {}
+        self.capabilities: dict[str, Capabilities] = {}
 
     def person(self, address: str, *, key: bool = False, **special: Any) -> Issued:
         """A certificate for an address; `key`: we hold its private key."""
@@ -59,7 +61,8 @@ class World:
             roots=[ROOT.certificate], authorities=[AUTHORITY.certificate], revision=1
         )
         tree = Tree(files={scope: dict(found) for scope, found in self.settings.items()})
-        return Snapshot(1, tree, index, Trust(knowledge), frozenset(self.keys)).at(NOW)
+        keys, said = frozenset(self.keys), dict(self.capabilities)
+        return Snapshot(1, tree, index, Trust(knowledge), keys, said).at(NOW)
 
     def plan(
         self,

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smimefilter.base.algorithms import Capabilities
 from smimefilter.base.reasons import Because
 from smimefilter.plan.plan import Action
 from tests.support.pki import NOW
@@ -366,3 +367,24 @@ def test_permits_of_a_claimed_sender_do_not_count_for_a_login(world: World) -> N
     plan = world.plan("secretary@in.test", BOB, mail=mail, login="eve@in.test")
     assert plan.copies[0].signing is None
     assert Because.LOGIN_MISMATCH in codes(plan.decisions[0])
+
+
+@pytest.mark.parametrize(
+    ("said", "settings", "cipher", "transport"),
+    [
+        ("aes-128-cbc aes-256-gcm oaep", {}, "aes-256-gcm", "oaep"),
+        ("aes-128-cbc", {}, "aes-128-cbc", "pkcs1"),
+        ("oaep", {}, "aes-256-cbc", "oaep"),
+        ("aes-256-gcm oaep", {"content_cipher": "aes-192-cbc"}, "aes-192-cbc", "oaep"),
+        ("aes-256-gcm oaep", {"key_transport": "pkcs1"}, "aes-256-gcm", "pkcs1"),
+    ],
+)
+def test_what_a_correspondent_reads_counts_where_policy_says_nothing(
+    said: str, settings: dict[str, str], cipher: str, transport: str
+) -> None:
+    world = World().set("global", **settings)
+    world.person(BOB)
+    world.capabilities[BOB] = Capabilities.of(said)
+    (copy,) = world.plan(ALICE, BOB).copies
+    assert copy.encryption
+    assert (copy.encryption.cipher, copy.encryption.transport) == (cipher, transport)

@@ -1,0 +1,26 @@
+"""What correspondents say they read, in the database and in the state."""
+
+from __future__ import annotations
+
+from smimefilter.base.algorithms import Capabilities, ContentCipher
+from smimefilter.ports.stores import Correspondent
+from smimefilter.store.database import Database
+from tests.support.pki import NOW
+
+GCM = Capabilities((ContentCipher.AES_256_GCM, ContentCipher.AES_128_CBC), oaep=True)
+OLD = Capabilities((ContentCipher.AES_128_CBC,))
+
+
+async def test_what_was_put_is_there_and_in_the_state(database: Database) -> None:
+    before = await database.states.revision()
+    await database.correspondents.put([Correspondent("a@x.test", GCM, NOW)])
+    assert await database.correspondents.all() == [Correspondent("a@x.test", GCM, NOW)]
+    state = await database.states.load()
+    assert state.capabilities == {"a@x.test": GCM}
+    assert state.revision > before
+
+
+async def test_what_is_said_last_counts(database: Database) -> None:
+    await database.correspondents.put([Correspondent("a@x.test", GCM, NOW)])
+    await database.correspondents.put([Correspondent("a@x.test", OLD, NOW)])
+    assert (await database.states.load()).capabilities == {"a@x.test": OLD}
