@@ -6,8 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHONS := python3.13 python3.12 python3.11 python3
 SYSTEM_PACKAGES := postfix gnupg gpg-agent gpgsm libnss3-tools openssl swaks \
-	libnet-ssleay-perl systemd slapd ldap-utils
-BUILD_PACKAGES := gcc libc6-dev libldap-dev libsasl2-dev
+	libnet-ssleay-perl systemd slapd ldap-utils libcrypt-smime-perl s-nail \
+	default-jdk-headless libbcmail-java libbcpkix-java libmail-java
+BUILD_PACKAGES := gcc libc6-dev libldap-dev libsasl2-dev swig libssl-dev
 LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-header --no-emit-index-url
 RUN_AS_CI := $(filter-out 0 no false,$(CI))
@@ -19,7 +20,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup fmt lint types test bench fuzz demo lock clean system-packages ldap-client
+.PHONY: help setup fmt lint types test bench fuzz demo lock clean system-packages ldap-client programs
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -38,7 +39,7 @@ lint: setup  ## style, and the floors of the package
 types: setup  ## mypy, strict
 	$(BIN)/mypy
 
-test: setup system-packages ldap-client  ## all tests; installs the Debian packages they need if it may
+test: setup system-packages ldap-client programs  ## all tests; installs the Debian packages they need if it may
 	SMIMEFILTER_MISSING_OK=$(if $(RUN_AS_CI),0,1) $(BIN)/pytest $(ARGS)
 
 bench: setup  ## speed and memory beside their limits; writes build/bench.json
@@ -54,6 +55,7 @@ lock: setup  ## write the lock files from pyproject.toml; ARGS=--upgrade for new
 	$(LOCK) $(ARGS) --group build pyproject.toml -o requirements.lock
 	$(LOCK) $(ARGS) --group dev pyproject.toml -o requirements-dev.lock
 	$(LOCK) $(ARGS) --group ldap -o requirements-ldap.lock
+	$(LOCK) $(ARGS) --group programs -o requirements-programs.lock
 
 clean:  ## remove what the other commands made, but for .venv
 	rm -rf build dist demo-results .mypy_cache .ruff_cache .pytest_cache .hypothesis \
@@ -67,6 +69,10 @@ system-packages:
 ldap-client:
 	@$(MAKE) --no-print-directory $(VENV)/.ldap || { test -z "$(RUN_AS_CI)" && \
 		echo "The LDAP client could not be built: its tests are skipped."; }
+
+programs:
+	@$(MAKE) --no-print-directory $(VENV)/.programs || { test -z "$(RUN_AS_CI)" && \
+		echo "M2Crypto could not be built: its tests are skipped."; }
 
 $(BIN)/pip:
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
@@ -85,8 +91,8 @@ $(VENV)/.installed: pyproject.toml $(VENV)/.locked
 		--no-build-isolation --editable .
 	@touch $@
 
-# bonsai comes as source. A Python that brings its own headers needs no package for them.
-$(VENV)/.ldap: requirements-ldap.lock | $(VENV)/.locked
+# These come as source. A Python that brings its own headers needs no package for them.
+$(VENV)/.ldap $(VENV)/.programs: $(VENV)/.%: requirements-%.lock | $(VENV)/.locked
 	@tests/install-system-packages $(BUILD_PACKAGES) $$($(BIN)/python -c 'import os, sys, \
 		sysconfig; os.path.exists(sysconfig.get_path("include") + "/Python.h") or \
 		print("python%d.%d-dev" % sys.version_info[:2])') || :
