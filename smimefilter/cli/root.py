@@ -12,6 +12,7 @@ from smimefilter.app import serve as run_filter
 from . import (
     accounts,
     certificates,
+    correspondents,
     crls,
     demo,
     doctor,
@@ -39,6 +40,7 @@ app.add_typer(keys.app, name="key")
 app.add_typer(roots.app, name="root")
 app.add_typer(crls.app, name="crl")
 app.add_typer(trustlist.app, name="ctl")
+app.add_typer(correspondents.app, name="correspondent")
 app.add_typer(accounts.app, name="account")
 app.command("explain")(explain.explain)
 app.command("doctor")(doctor.doctor)

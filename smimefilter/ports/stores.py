@@ -171,6 +171,9 @@ class Correspondents(Protocol):
     async def put(self, found: Sequence[Correspondent]) -> None:
         """Add or renew, in one transaction."""
 
+    async def remove(self, address: str) -> bool:
+        """Whether it was there. `address` is a key."""
+
     async def all(self) -> list[Correspondent]:
         """All, by address."""
 

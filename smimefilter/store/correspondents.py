@@ -29,6 +29,12 @@ class SqlCorrespondents:
                 row = {"address": one.address, "capabilities": str(one.capabilities)}
                 await transaction.put(correspondents, row | {"seen": seconds(one.seen)})
 
+    async def remove(self, address: str) -> bool:
+        """Whether it was there. `address` is a key."""
+        async with self._sessions.writing() as transaction:
+            this = sa.delete(correspondents).where(_c.address == address)
+            return await transaction.write(this)
+
     async def all(self) -> list[Correspondent]:
         """All, by address."""
         async with self._sessions.reading() as connection:

@@ -24,3 +24,10 @@ async def test_what_is_said_last_counts(database: Database) -> None:
     await database.correspondents.put([Correspondent("a@x.test", GCM, NOW)])
     await database.correspondents.put([Correspondent("a@x.test", OLD, NOW)])
     assert (await database.states.load()).capabilities == {"a@x.test": OLD}
+
+
+async def test_what_is_removed_is_gone(database: Database) -> None:
+    await database.correspondents.put([Correspondent("a@x.test", GCM, NOW)])
+    assert await database.correspondents.remove("a@x.test")
+    assert not await database.correspondents.remove("a@x.test")
+    assert (await database.states.load()).capabilities == {}
