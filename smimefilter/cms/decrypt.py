@@ -7,8 +7,8 @@ whether padding was right (RFC 3218, and RFC 8551 §6 with EFAIL). Content witho
 authentication (CBC) is told apart from authenticated content: anybody may have changed it.
 
 3DES and RC2 are read, for the sake of old mail, and never written. RFC 5652 §6, RFC 5083 and
-5084 (GCM), RFC 8103 (ChaCha20-Poly1305), RFC 3370 (3DES, RC2), RFC 4055 and 8017 (RSA), RFC
-5753 and 8418 (ECDH, X25519). Raises `CannotDecrypt`.
+5084 (GCM), RFC 8103 (ChaCha20-Poly1305), RFC 3370 (3DES, RC2). Leaves the content key to
+`contentkey.py`. Raises `CannotDecrypt`.
 """
 
 from __future__ import annotations
@@ -19,28 +19,22 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, x448, x25519
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC, GCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
-from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 
 from smimefilter.pki import rc2
 from smimefilter.pki.certificate import Certificate
 
 from . import ber, der
-from .algorithms import MGF1
 from .ber import BadCms
-from .enveloped import Agreed, Enveloped, Recipient, Transported
+from .contentkey import content_key, way_of
+from .enveloped import Enveloped, Recipient
 from .identifiers import Identifier
-from .signed import Algorithm, read_algorithm
 
 MOST_TRIED: Final = 16  # private key operations for one message
 LARGEST_RC2: Final = 1 << 18  # bytes: it is slow, and what is so old is small
@@ -95,35 +89,6 @@ def _cipher_table() -> dict[bytes, _Cipher]:
 
 _CIPHERS: Final = _cipher_table()
 _RC2_BITS: Final = {160: 40, 120: 64, 58: 128}  # RFC 3370 §5.2
-_HASHES: Final[dict[bytes, hashes.HashAlgorithm]] = {
-    der.oid("1.3.14.3.2.26"): hashes.SHA1(),  # noqa: S303 - within OAEP it is sound
-    der.oid("2.16.840.1.101.3.4.2.4"): hashes.SHA224(),
-    der.oid("2.16.840.1.101.3.4.2.1"): hashes.SHA256(),
-    der.oid("2.16.840.1.101.3.4.2.2"): hashes.SHA384(),
-    der.oid("2.16.840.1.101.3.4.2.3"): hashes.SHA512(),
-}
-_RSA: Final = der.oid("1.2.840.113549.1.1.1")
-_OAEP: Final = der.oid("1.2.840.113549.1.1.7")
-_P_SPECIFIED: Final = der.oid("1.2.840.113549.1.1.9")
-_MGF1: Final = der.oid(MGF1)
-_WRAPS: Final = {
-    der.oid(f"2.16.840.1.101.3.4.1.{arc}"): size for arc, size in ((5, 16), (25, 24), (45, 32))
-}
-_X963: Final[dict[bytes, hashes.HashAlgorithm]] = {  # standard and cofactor, RFC 5753 §7.1.4
-    der.oid("1.3.133.16.840.63.0.2"): hashes.SHA1(),  # noqa: S303 - within the KDF it is sound
-    der.oid("1.3.133.16.840.63.0.3"): hashes.SHA1(),  # noqa: S303
-} | {
-    der.oid(f"1.3.132.1.{arc}.{number}"): algorithm
-    for arc in (11, 14)
-    for number, algorithm in enumerate(
-        (hashes.SHA224(), hashes.SHA256(), hashes.SHA384(), hashes.SHA512())
-    )
-}
-_HKDF: Final[dict[bytes, hashes.HashAlgorithm]] = {
-    der.oid("1.2.840.113549.1.9.16.3.19"): hashes.SHA256(),
-    der.oid("1.2.840.113549.1.9.16.3.20"): hashes.SHA384(),
-    der.oid("1.2.840.113549.1.9.16.3.21"): hashes.SHA512(),
-}
 _SHORTEST_TAG: Final = 12
 _GCM_DEFAULT_TAG: Final = 12  # RFC 5084 §3.2
 
@@ -148,17 +113,11 @@ def decrypt(
                 raise CannotDecrypt("cannot be decrypted")
             content = _content(recipient, key(), size, decipher)
             if content is not None:
-                how = _how(recipient)
+                how = way_of(recipient)
                 return Opened(content, certificate, cipher.name, how, message.authenticated)
     if not tried:
         raise NoKey("none of the recipients' private keys is at hand")
     raise CannotDecrypt("cannot be decrypted")
-
-
-def _how(recipient: Recipient) -> str:
-    if isinstance(recipient, Agreed):
-        return "ecdh"
-    return "rsa-oaep" if recipient.algorithm.oid == _OAEP else "rsa-pkcs1"
 
 
 def _content(
@@ -168,95 +127,12 @@ def _content(
     decipher: Callable[[bytes], bytes | None],
 ) -> bytes | None:
     """The content by one private key, or None; the same steps are taken either way."""
-    found = _content_key(recipient, key)
+    found = content_key(recipient, key)
     # A size of 0: the cipher takes keys of several lengths (RC2).
     good = found is not None and (len(found) == size if size else 5 <= len(found) <= 16)
     stand_in = secrets.token_bytes(size or 16)
     content = decipher(found if good and found is not None else stand_in)
     return content if good else None
-
-
-def _content_key(recipient: Recipient, key: PrivateKeyTypes) -> bytes | None:
-    try:
-        if isinstance(recipient, Transported):
-            if not isinstance(key, rsa.RSAPrivateKey):
-                return None
-            return key.decrypt(recipient.encrypted_key, _padding(recipient.algorithm))
-        return _unwrapped(recipient, key)
-    except (BadCms, KeyError, ValueError, TypeError, InvalidUnwrap, UnsupportedAlgorithm):
-        return None
-
-
-# recipients
-
-
-def _padding(algorithm: Algorithm) -> padding.AsymmetricPadding:
-    if algorithm.oid == _RSA:
-        return padding.PKCS1v15()
-    if algorithm.oid != _OAEP:
-        raise BadCms("a key transport that is not known")
-    digest: hashes.HashAlgorithm = hashes.SHA1()  # noqa: S303 - the default, RFC 4055 §4.1
-    mask: hashes.HashAlgorithm = digest
-    label: bytes | None = None
-    if algorithm.parameters:
-        fields = _fields(algorithm.parameters).inside(ber.SEQUENCE)
-        if found := fields.maybe(0xA0):
-            digest = _HASHES[read_algorithm(fields.of(found)).oid]
-        if found := fields.maybe(0xA1):
-            generator = read_algorithm(fields.of(found))
-            if generator.oid != _MGF1:
-                raise BadCms("a mask that is not known")
-            mask = _HASHES[read_algorithm(_fields(generator.parameters)).oid]
-        if found := fields.maybe(0xA2):
-            source = read_algorithm(fields.of(found))
-            if source.oid == _P_SPECIFIED:
-                label = bytes(_fields(source.parameters).take(ber.OCTET_STRING).content)
-    return padding.OAEP(padding.MGF1(mask), digest, label or None)
-
-
-def _unwrapped(recipient: Agreed, key: PrivateKeyTypes) -> bytes:
-    wrap = read_algorithm(_fields(recipient.algorithm.parameters))
-    size = _WRAPS.get(wrap.oid, 0)
-    if not size:
-        raise BadCms("a key wrap that is not known")
-    secret = _secret(recipient, key)
-    info = _shared_info(wrap, recipient.user_material, size)
-    oid = recipient.algorithm.oid
-    if oid in _X963:
-        wrapping_key = X963KDF(_X963[oid], size, info).derive(secret)
-    elif oid in _HKDF:
-        wrapping_key = HKDF(_HKDF[oid], size, salt=None, info=info).derive(secret)
-    else:
-        raise BadCms("a key agreement that is not known")
-    return aes_key_unwrap(wrapping_key, recipient.encrypted_key)
-
-
-def _secret(recipient: Agreed, key: PrivateKeyTypes) -> bytes:
-    match key:
-        case ec.EllipticCurvePrivateKey():
-            public = ec.EllipticCurvePublicKey.from_encoded_point(key.curve, recipient.public)
-            return key.exchange(ec.ECDH(), public)
-        case x25519.X25519PrivateKey():
-            return key.exchange(x25519.X25519PublicKey.from_public_bytes(recipient.public))
-        case x448.X448PrivateKey():
-            return key.exchange(x448.X448PublicKey.from_public_bytes(recipient.public))
-    raise BadCms("not a key for key agreement")
-
-
-def _shared_info(wrap: Algorithm, material: bytes | None, size: int) -> bytes:
-    """ECC-CMS-SharedInfo, RFC 5753 §7.2, with the wrap algorithm as it came."""
-    user = b""
-    if material is not None:
-        user = der.tlv(der.CONTEXT_0, der.tlv(der.OCTET_STRING, material))
-    bits = der.tlv(der.OCTET_STRING, (8 * size).to_bytes(4, "big"))
-    return der.tlv(der.SEQUENCE, wrap.whole, user, der.tlv(der.CONTEXT_2, bits))
-
-
-def _fields(value: bytes) -> ber.Fields:
-    return ber.Fields(memoryview(value), ber.Effort(100))
-
-
-# content
 
 
 def _decipher(
@@ -365,3 +241,7 @@ def _chacha(message: Enveloped) -> Callable[[bytes], bytes | None]:
             return None
 
     return decipher
+
+
+def _fields(value: bytes) -> ber.Fields:
+    return ber.Fields(memoryview(value), ber.Effort(100))

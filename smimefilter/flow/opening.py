@@ -5,32 +5,24 @@ came from elsewhere (EFAIL), and a signed part within an unsigned mail signs not
 inside replaces the MIME fields and the body, and nothing else of the mail: no header field
 comes out of a layer.
 
-A signature is good when it is right, its certificate is trusted now (not at the time that the
-signer claims), and it names the one address in the one From. The work has limits: layers,
-octets, private key operations.
+The work has limits: layers, octets, signers, private key operations.
 
-CPU only; the clock is in the moment. Decides nothing: what a mail becomes for whom is
-`plan/inbound.py`. RFC 8551 §3 and §6, RFC 8550 §3, RFC 5652. Raises `KeyTrouble` (a key that is
-there and cannot be had: the mail waits), `HeaderTooLarge`.
+CPU only; the clock is in the moment. What a signature is worth is `signers.py`'s; what a mail
+becomes for whom is `plan/inbound.py`'s. RFC 8551 §3 and §6, RFC 5652. Raises `KeyTrouble` (a
+key that is there and cannot be had: the mail waits), `HeaderTooLarge`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from smimefilter.base.address import BadAddress
-from smimefilter.base.algorithms import Capabilities
 from smimefilter.cms.ber import BadCms, Effort
-from smimefilter.cms.capabilities import read_capabilities
 from smimefilter.cms.compressed import decompress
 from smimefilter.cms.decrypt import CannotDecrypt, NoKey, Unsupported, decrypt
 from smimefilter.cms.enveloped import read_enveloped
-from smimefilter.cms.identifiers import Identifier
 from smimefilter.cms.recognise import Content, content_of
 from smimefilter.cms.signed import SignedData, read_signed
-from smimefilter.cms.verify import Checked, verify
 from smimefilter.message.clear import NotClearable, cleared
 from smimefilter.message.entity import Entity, canonical, outer
 from smimefilter.message.lines import crlf, is_canonical
@@ -50,8 +42,6 @@ from smimefilter.message.protect import (
     within,
 )
 from smimefilter.message.wire import Message
-from smimefilter.pki.certificate import Certificate, UnreadableCertificate
-from smimefilter.pki.tlv import BadDer
 from smimefilter.plan.facts import Mail
 from smimefilter.plan.opened import (
     CompressedLayer,
@@ -64,17 +54,14 @@ from smimefilter.plan.opened import (
     SignedLayer,
     SignerReport,
 )
-from smimefilter.plan.snapshot import Moment, trust_rules
-from smimefilter.policy.preferences import ALLOW_SHA1_SIGNATURES
-from smimefilter.policy.tree import View
-from smimefilter.trust.outline import public_key_of
-from smimefilter.trust.verdict import Purpose, Verdict
+from smimefilter.plan.snapshot import Moment
+from smimefilter.trust.verdict import Verdict
 
 from .keyfinder import KeyFinder
+from .signers import SignerJudge
 
 MOST_OCTETS: Final = 167_772_160  # that are deciphered, unpacked and hashed for one mail
 MOST_SIGNERS: Final = 16  # of all layers of a mail together
-_WEAK: Final = frozenset({"sha1"})
 
 
 def open_mail(
@@ -141,10 +128,10 @@ class _Opener:
         self._mail = mail
         self._rules = rules
         self._keys = keys
-        self._moment = moment
         self._effort = Effort()
         self._octets = most_octets
         self._signers_left = MOST_SIGNERS
+        self._judge = SignerJudge(mail, moment)
         self._layers: list[Layer] = []
         self._fields: Within | None = None  # header fields that were protected
         self._kept: Message | None = None
@@ -293,123 +280,11 @@ class _Opener:
         digests = len({info.digest.oid for info in data.signers})
         if self._signers_left < 0 or not self._may_spend(sum(map(len, forms)) * digests):
             return tuple(SignerReport(Signature.UNREAD) for _ in data.signers)
-        contents: Sequence[Sequence[bytes]] = [(form,) for form in forms]
-        along = self._along(data)
-        checked = verify(data, contents, along, self._at_hand)
-        return tuple(self._report(one, along) for one in checked)
-
-    def _along(self, data: SignedData) -> list[Certificate]:
-        """The certificates that came along. A DSA key may have to be completed with the
-        parameters of its issuer's before it is of use."""
-        found = [Certificate(one) for one in data.certificates]
-        if any(map(_inherits, found)):
-            known = self._moment.snapshot.trust.knowledge.with_certificates(found)
-            found = [known.link(one).certificate if _inherits(one) else one for one in found]
-        return found
-
-    def _at_hand(self, signer: Identifier) -> Iterable[Certificate]:
-        """Certificates in the store that may be the signer's: those of the author."""
-        if self._mail.author is None:
-            return ()
-        known = self._moment.snapshot.certificates.by_address(self._mail.author)
-        return (one for one in known if signer.names(one))
-
-    def _report(self, checked: Checked, along: list[Certificate]) -> SignerReport:
-        report = SignerReport(
-            Signature.BAD,
-            checked.certificate,
-            flaw=checked.flaw,
-            digest=checked.digest,
-            signing_time=checked.signing_time,
-            capabilities=_capabilities(checked),
-        )
-        certificate = checked.certificate
-        if checked.flaw is not None or certificate is None:
-            return report
-        try:
-            addresses = certificate.addresses
-        except UnreadableCertificate:
-            return report
-        author = self._mail.author
-        view = self._view(author or (addresses[0] if addresses else ""))
-        if view is None:
-            return replace(report, signature=Signature.MISMATCH, addresses=addresses)
-        moment = self._moment
-        verdict = moment.snapshot.trust.verdict_among(
-            certificate, Purpose.VERIFY, moment.now, trust_rules(view), along
-        )
-        weak = checked.digest in _WEAK and not view.get(ALLOW_SHA1_SIGNATURES).value
-        if not verdict.usable:
-            signature = Signature.UNTRUSTED
-        elif weak:
-            signature = Signature.WEAK
-        elif author is None or author not in addresses:
-            signature = Signature.MISMATCH
-        else:
-            signature = Signature.GOOD
-        report = replace(report, signature=signature, addresses=addresses, verdict=verdict)
-        if signature is not Signature.GOOD:
-            return report
-        return replace(
-            report,
-            along=(*verdict.path[1:-1], *self._others(along, certificate, view)),
-            new_key=self._is_new_key(certificate),
-        )
-
-    def _others(
-        self, along: list[Certificate], signer: Certificate, view: View
-    ) -> list[Certificate]:
-        """The author's other certificates that came along, such as one for encryption alone."""
-        author, moment = self._mail.author, self._moment
-        return [
-            one
-            for one in along
-            if one != signer
-            and _names(one, author)
-            and moment.snapshot.trust.verdict_among(
-                one, Purpose.ENCRYPT, moment.now, trust_rules(view), along
-            ).usable
-        ]
-
-    def _is_new_key(self, certificate: Certificate) -> bool:
-        """Whether the author is known by other keys only."""
-        known = self._moment.snapshot.certificates.by_address(self._mail.author or "")
-        if not known or certificate in known:
-            return False
-        try:
-            own = public_key_of(certificate.der)
-            return all(public_key_of(one.der) != own for one in known)
-        except BadDer:
-            return True
-
-    def _view(self, address: str) -> View | None:
-        try:
-            return self._moment.view(address)
-        except BadAddress:
-            return None
+        return self._judge.reports(data, forms)
 
     def _may_spend(self, octets: int) -> bool:
         self._octets -= octets
         return self._octets >= 0
-
-
-def _capabilities(checked: Checked) -> Capabilities | None:
-    """What was signed; None where nothing was said."""
-    return None if checked.capabilities is None else read_capabilities(checked.capabilities)
-
-
-def _names(certificate: Certificate, author: str | None) -> bool:
-    try:
-        return author in certificate.addresses and not certificate.is_ca
-    except UnreadableCertificate:
-        return False
-
-
-def _inherits(certificate: Certificate) -> bool:
-    try:
-        return certificate.inherits_parameters
-    except UnreadableCertificate:
-        return False
 
 
 def _not_the_authors(signer: SignerReport) -> SignerReport:
