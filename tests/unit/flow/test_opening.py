@@ -19,6 +19,7 @@ from smimefilter.cms.verify import Flaw
 from smimefilter.flow.keyfinder import KeyFinder
 from smimefilter.flow.opening import MOST_OCTETS, open_mail
 from smimefilter.message import protect
+from smimefilter.message.clear import NotClearable
 from smimefilter.message.entity import canonical, outer
 from smimefilter.message.protect import Hp
 from smimefilter.message.wire import Message
@@ -35,6 +36,7 @@ from smimefilter.plan.opened import (
     SignedLayer,
 )
 from smimefilter.trust.verdict import Standing
+from tests.support import mails
 from tests.support.pki import NOW, Issued, root
 from tests.support.plans import AUTHORITY, World
 from tests.support.ring import Ring
@@ -466,3 +468,62 @@ def test_what_a_signers_verdict_misses_is_asked_for() -> None:
     (need,) = plan.needs
     assert need.urls == ("http://ocsp.test/",)
     assert not world.plan(ALICE, BOB, mail=PLAIN, keys=Ring(world)).needs
+
+
+# whatever the mail
+
+
+def leaves() -> st.SearchStrategy[bytes]:
+    """Parts that are none of S/MIME, with any body."""
+    kinds = st.sampled_from([
+        b"", b"Content-Type: text/plain\r\n",
+        b"Content-Type: text/html; charset=iso-8859-1\r\n",
+        b"Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: binary\r\n",
+        b'Content-Type: image/png; name="=?utf-8?q?=C3=BC?="\r\n',
+        b"Content-Type: message/rfc822\r\n", b"Content-Type: nonsense\r\nContent-Id: <x>\r\n",
+    ])  # fmt: skip
+    body = st.one_of(
+        st.binary(max_size=300),
+        st.text(max_size=200).map(str.encode),
+        st.lists(st.sampled_from([b".", b"..", b"", b"From x", b"--b", b" ", b"a" * 1200]))
+        .map(b"\r\n".join),
+    )  # fmt: skip
+    return st.builds(lambda kind, text: kind + b"\r\n" + text, kinds, body)
+
+
+def multiparts(children: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    def made(parts: list[bytes], boundary: str) -> bytes:
+        line = b"--" + boundary.encode()
+        head = f'Content-Type: multipart/mixed; boundary="{boundary}"\r\n\r\n'.encode()
+        return (
+            head + b"".join(line + b"\r\n" + one + b"\r\n" for one in parts) + line + b"--\r\n"
+        )
+
+    return st.builds(made, st.lists(children, max_size=3), st.sampled_from(["b", "b b", "x:y"]))
+
+
+ENTITIES = st.recursive(leaves(), multiparts, max_leaves=6)
+
+
+@given(ENTITIES, st.lists(st.sampled_from(list(WRAPS)), min_size=1, max_size=3))
+def test_what_comes_out_is_what_went_in(entity: bytes, order: list[str]) -> None:
+    """In the form that S/MIME itself asks for: canonical line ends, and 7-bit where that can
+    be."""
+    mail = b"From: Alice <alice@out.test>\r\nTo: bob@in.test\r\n" + entity
+    wanted = _canonical_content(mail)
+    for name in reversed(order):
+        try:
+            mail = WRAPS[name](mail)
+        except NotClearable:
+            mail = WRAPS["opaque"](mail)
+    found = opened(mail)
+    assert len(found.layers) == len(order)
+    assert all(one is Signature.GOOD for one in found.signatures)
+    assert found.stripped is not None
+    assert _canonical_content(found.stripped.raw) == wanted
+
+
+def _canonical_content(mail: bytes) -> list[tuple[str, bytes]]:
+    """Types and contents of all leaves, decoded; text in lines, whatever ends them."""
+    message = Message(mail)
+    return mails.leaves(b"".join(map(bytes, canonical(message).chunks)))
