@@ -480,7 +480,8 @@ def leaves() -> st.SearchStrategy[bytes]:
         b"Content-Type: text/html; charset=iso-8859-1\r\n",
         b"Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: binary\r\n",
         b'Content-Type: image/png; name="=?utf-8?q?=C3=BC?="\r\n',
-        b"Content-Type: message/rfc822\r\n", b"Content-Type: nonsense\r\nContent-Id: <x>\r\n",
+        b"Content-Type: message/rfc822\r\n\r\nSubject: within\r\n",
+        b"Content-Type: nonsense\r\nContent-Id: <x>\r\n",
     ])  # fmt: skip
     body = st.one_of(
         st.binary(max_size=300),
@@ -499,7 +500,9 @@ def multiparts(children: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
             head + b"".join(line + b"\r\n" + one + b"\r\n" for one in parts) + line + b"--\r\n"
         )
 
-    return st.builds(made, st.lists(children, max_size=3), st.sampled_from(["b", "b b", "x:y"]))
+    return st.builds(
+        made, st.lists(children, max_size=3), st.sampled_from(["=_b1_=", "=_b 2_=", "=_x:y"])
+    )
 
 
 ENTITIES = st.recursive(leaves(), multiparts, max_leaves=6)
