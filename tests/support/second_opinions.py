@@ -40,6 +40,7 @@ Opinion = tuple[bool, str]  # usable, and why not
 
 PURPOSES: Final = {
     Purpose.SIGN: "smimesign",
+    Purpose.VERIFY: "smimesign",
     Purpose.ENCRYPT: "smimeencrypt",
     Purpose.ANY: "any",
 }

@@ -223,10 +223,12 @@ class Sink(Started):
     async def _close(self) -> None:
         await self._stop_flapping()
         self._unlisten()
+        await asyncio.sleep(0.01)  # whoever was let in just now begins its dialogue
         tasks = list(self._dialogues)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # transports are told that they are closed
 
     async def _start_flapping(self, schedule: Sequence[tuple[float, Weather]]) -> None:
         await self._stop_flapping()
