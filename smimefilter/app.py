@@ -43,7 +43,7 @@ from smimefilter.keys.wrapped import KeyVault, WrappedKeyRing
 from smimefilter.obs import systemd
 from smimefilter.obs.log import LogJournal, forward_library_logs, make_log
 from smimefilter.obs.meter import PrometheusMeter
-from smimefilter.ports.meter import NoMeter
+from smimefilter.ports.meter import Meter, NoMeter
 from smimefilter.ports.net import Net
 from smimefilter.smtp.connect import probe
 from smimefilter.smtp.listener import MailListener
@@ -114,7 +114,9 @@ class App:
             most_octets=self.config.max_opened_size,
         )
 
-    def crl_updates(self, net: Net, snapshots: Snapshots) -> CrlUpdates:
+    def crl_updates(
+        self, net: Net, snapshots: Snapshots, meter: Meter | None = None
+    ) -> CrlUpdates:
         """The fetching of CRLs."""
         return CrlUpdates(
             net=net,
@@ -125,6 +127,7 @@ class App:
             clock=now,
             turns=Turns(timedelta(seconds=self.config.fetch.every), random.random),
             most=self.config.fetch.max_crl_size,
+            meter=meter,
         )
 
 
@@ -220,7 +223,7 @@ class Running:
         self._revalidation = Revalidation(
             snapshots, self._activity, app.journal, self._meter, now, self._lookups
         )
-        self._crl_updates = app.crl_updates(self.net, snapshots)
+        self._crl_updates = app.crl_updates(self.net, snapshots, self._meter)
         self._helpers: list[asyncio.Task[None]] = []  # their trouble stops no mail
         self.keeper: asyncio.Task[None] | None = None  # keeps the snapshots current
         self.filter = Filter(

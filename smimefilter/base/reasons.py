@@ -82,6 +82,7 @@ class Because(StrEnum):
     TOO_LARGE = "too-large"
     NULL_SENDER = "null-sender"
     BAD_ADDRESS = "bad-address"
+    REVOCATION_UNKNOWN_NOW = "revocation-unknown-now"
     CAPABILITIES = "capabilities"
     DECRYPTED = "decrypted"
     NOT_DECRYPTED = "not-decrypted"
@@ -162,6 +163,7 @@ WORDING: Final[dict[Because, str]] = {
     Because.TOO_LARGE: "larger than S/MIME is applied to",
     Because.NULL_SENDER: "a delivery notice: left as it is",
     Because.BAD_ADDRESS: "the address cannot be read",
+    Because.REVOCATION_UNKNOWN_NOW: "whether its certificate is revoked cannot be told now",
     Because.CAPABILITIES: "encrypted as the recipient's program said it reads",
     Because.DECRYPTED: "decrypted",
     Because.NOT_DECRYPTED: "encrypted, and cannot be decrypted",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,6 +39,8 @@ from .common import (
     write_bytes,
 )
 from .show import Json, everything, rows, say, summary
+
+_THUMBPRINT = re.compile(r"(?:sha512:)?[0-9A-Fa-f: ]+", re.IGNORECASE)
 
 app = typer.Typer(help="End-user and intermediate certificates.", no_args_is_help=True)
 
@@ -85,6 +88,8 @@ def show(
     Of a file, every certificate in it; without an installation, just what they say.
     """
     found = from_file(Path(which)) if Path(which).is_file() else []
+    if not found:
+        no_such_file(which)
 
     async def look(app: App) -> list[list[tuple[str, Any]]]:
         wanted = found or [(await find(app.database.certificates, which)).certificate]
@@ -149,6 +154,12 @@ def remove_(
 def sources_of(files: Sequence[Path]) -> list[Source]:
     """The files of a command, read."""
     return [Source(str(file), read_bytes(file)) for file in files]
+
+
+def no_such_file(which: str) -> None:
+    """Raises `AdminError` for what is no file and cannot be a thumbprint."""
+    if not _THUMBPRINT.fullmatch(which):
+        raise AdminError("no such file", where=which, mend="or write the hex of a thumbprint")
 
 
 def from_file(file: Path) -> tuple[Certificate, ...]:

@@ -46,6 +46,8 @@ def explain(
         return
     for line in as_lines(plan):
         say(line)
+    for url in dict.fromkeys(url for need in plan.needs for url in need.urls[:1]):
+        say(f"not asked here, a mail would be decided by the answer as well: {url}")
 
 
 async def _plan(app: App, sender: str, to: list[str], content: bytes, client: Client) -> Plan:

@@ -20,7 +20,7 @@ from smimefilter.trust.trace import CrlSeen, Step, Trace, trace
 from smimefilter.trust.trace import Path as TrustPath
 from smimefilter.trust.verdict import Purpose
 
-from .certificates import from_file
+from .certificates import from_file, no_such_file
 from .common import DEFAULT_CONFIG, Config, with_app
 from .show import Json, as_json, say
 
@@ -42,6 +42,8 @@ def verify(
     """
     moment = _moment(at)
     found = from_file(Path(which)) if Path(which).is_file() else ()
+    if not found:
+        no_such_file(which)
 
     async def look(app: App) -> tuple[Certificate, Trace]:
         one = (
@@ -62,6 +64,8 @@ def verify(
     else:
         for line in _lines(one, moment, result):
             say(line)
+        for url in dict.fromkeys(url for need in result.verdict.needs for url in need.urls[:1]):
+            say(f"not asked here, the filter asks when a mail needs it: {url}")
     if not result.verdict.usable:
         raise typer.Exit(1)
 

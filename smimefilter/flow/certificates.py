@@ -31,7 +31,10 @@ from smimefilter.ports.stores import CertificateEntry, Certificates, Shelf
 
 SHORTEST_PREFIX: Final = 8  # hex digits of a thumbprint
 _LONGEST_CHAIN: Final = 10
-_LISTED_WITH: Final = "list them with: smimefilter certificate list"
+_LISTED_WITH: Final = {
+    Shelf.CERTIFICATES: "list them with: smimefilter certificate list",
+    Shelf.ROOTS: "list them with: smimefilter root list",
+}
 
 
 class Validity(StrEnum):
@@ -94,7 +97,8 @@ async def find(
         if entry.certificate.thumbprint.startswith(digits)
     }
     if not found:
-        raise AdminError(f"no certificate has the thumbprint {thumbprint}", mend=_LISTED_WITH)
+        mend = _LISTED_WITH[shelf or Shelf.CERTIFICATES]
+        raise AdminError(f"no certificate has the thumbprint {thumbprint}", mend=mend)
     if len(found) > 1:
         raise AdminError(
             f"{len(found)} certificates have a thumbprint that begins with {thumbprint}",

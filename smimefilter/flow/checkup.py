@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from smimefilter.pki.certificate import Certificate, UnreadableCertificate
 from smimefilter.pki.crl import Crl, UnreadableCrl
 from smimefilter.pki.details import crl_issuer
 from smimefilter.plan.snapshot import Moment
@@ -33,7 +34,7 @@ from smimefilter.ports.stores import (
 )
 from smimefilter.trust.verdict import Purpose
 
-from .concerns import Trouble, concerns
+from .concerns import Trouble, authorities_of, concerns
 
 SOON: Final = timedelta(days=30)
 
@@ -65,9 +66,10 @@ def look_over(
     """Everything worth saying about a state, the good news in one line each. `users`: those
     who use mail; `sources`: where CRLs are fetched from."""
     return [
-        *_roots(store),
+        *_roots(store, moment.now),
         *_own_certificates(store, moment),
         *_active_users(moment, users),
+        *_authorities(moment, users),
         *_policies(moment),
         *_named_certificates(moment),
         *_crls(store, moment.now),
@@ -75,10 +77,13 @@ def look_over(
     ]
 
 
-def _roots(store: StoreState) -> Iterator[Finding]:
-    count = sum(entry.shelf is Shelf.ROOTS for entry in store.certificates)
-    if count:
-        yield Finding(Grade.GOOD, "roots", f"{count} trusted")
+def _roots(store: StoreState, now: datetime) -> Iterator[Finding]:
+    roots = [one.certificate for one in store.certificates if one.shelf is Shelf.ROOTS]
+    if roots:
+        over = sum(_is_over(root, now) for root in roots)
+        yield Finding(
+            Grade.GOOD, "roots", f"{len(roots)} trusted" + (f", {over} expired" if over else "")
+        )
     else:
         yield Finding(
             Grade.WARNING,
@@ -129,6 +134,28 @@ def _active_users(moment: Moment, users: Sequence[ActiveUser]) -> Iterator[Findi
     if users and not found:
         count = len({user.address for user in users})
         yield Finding(Grade.GOOD, "active users", f"{count}, certificates in order")
+
+
+def _authorities(moment: Moment, users: Sequence[ActiveUser]) -> Iterator[Finding]:
+    """CAs that active users' certificates lead through and that end soon, or have ended: with
+    them end all below."""
+    needed: dict[Certificate, set[str]] = {}
+    for user in users:
+        for authority in authorities_of(moment, user):
+            needed.setdefault(authority, set()).add(user.address)
+    for authority, addresses in needed.items():
+        if authority.not_after - moment.now < SOON:
+            about = f"CA {authority.subject} {authority.thumbprint[:16]}"
+            until = f"{authority.not_after:%Y-%m-%d}"
+            what = f"ends on {until}, and certificates of {len(addresses)} active users with it"
+            yield Finding(Grade.WARNING, about, what, "import its renewed certificate")
+
+
+def _is_over(certificate: Certificate, now: datetime) -> bool:
+    try:
+        return certificate.not_after < now
+    except UnreadableCertificate:
+        return False
 
 
 def _policies(moment: Moment) -> Iterator[Finding]:
@@ -197,12 +224,29 @@ def _crls(store: StoreState, now: datetime) -> Iterable[Finding]:
             yield Finding(Grade.WARNING, f"CRL of {crl_issuer(entry.der)}", what, mend)
 
 
+_MENDS: Final = (  # by words of what went wrong
+    ("no CA at hand signed it", "import the certificate of its issuer"),
+    ("larger than", "raise `fetch: max-crl-size` in the settings, and restart"),
+    ("named by `allow`", "name its network in `fetch: allow` in the settings, and restart"),
+    (
+        "past its next update",
+        "ask its CA: it serves an old CRL; or: smimefilter crl import FILE",
+    ),
+    ("not a CRL", "ask its CA what is there instead; or: smimefilter crl import FILE"),
+    ("older than the one at hand", "ask its CA: it serves an old CRL"),
+)
+
+
+def _mend(outcome: str) -> str:
+    found = (mend for words, mend in _MENDS if words in outcome)
+    return next(found, "see that it can be reached from here, then: smimefilter crl update")
+
+
 def _sources(sources: Sequence[CrlSource]) -> Iterator[Finding]:
     failing = [source for source in sources if source.failures]
     for source in failing:
         last = f"{source.succeeded:%Y-%m-%d %H:%M}" if source.succeeded else "never"
         what = f"{source.outcome}; last success: {last}, failures since: {source.failures}"
-        mend = "see that it can be reached from here, then: smimefilter crl update"
-        yield Finding(Grade.WARNING, source.url, what, mend)
+        yield Finding(Grade.WARNING, source.url, what, _mend(source.outcome))
     if sources and not failing:
         yield Finding(Grade.GOOD, "CRL sources", f"{len(sources)}, none failing")

@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import Final
 
 from smimefilter.base.address import BadAddress
+from smimefilter.pki.certificate import Certificate
 from smimefilter.plan.selection import Candidate, Selection, for_encryption, for_signing
 from smimefilter.plan.snapshot import Moment
 from smimefilter.ports.stores import ActiveUser
@@ -77,6 +78,17 @@ def needs_of(moment: Moment, user: ActiveUser) -> tuple[Need, ...]:
         return _FINDERS[user.purpose](moment, user.address).needs
     except BadAddress:
         return ()
+
+
+def authorities_of(moment: Moment, user: ActiveUser) -> Iterator[Certificate]:
+    """The CAs that the certificates of a user lead through, as far as a way was found."""
+    try:
+        selection = _FINDERS[user.purpose](moment, user.address)
+    except BadAddress:
+        return
+    for candidate in selection.candidates:
+        if candidate.verdict is not None:
+            yield from candidate.verdict.path[1:]
 
 
 def _of(moment: Moment, user: ActiveUser) -> Iterator[Concern]:

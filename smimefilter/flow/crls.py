@@ -26,6 +26,7 @@ from smimefilter.pki.keyfile import UnreadableKeyFile, read
 from smimefilter.plan.snapshot import trust_rules
 from smimefilter.policy.preferences import FETCH_USER_CRLS
 from smimefilter.ports.journal import Journal
+from smimefilter.ports.meter import Meter, NoMeter
 from smimefilter.ports.net import Fetched, FetchFailed, Net, Request
 from smimefilter.ports.stores import Crls, CrlSource, CrlSources
 from smimefilter.trust.issued import IssuedCrl
@@ -49,6 +50,7 @@ class Outcome(StrEnum):
 
     NEW = "new"
     UNCHANGED = "unchanged"
+    EXPIRED = "expired"
     OLDER = "older"
     INVALID = "invalid"
     FAILED = "failed"
@@ -56,8 +58,10 @@ class Outcome(StrEnum):
 
 
 # Of several CRLs from one URL the most telling outcome is that of the URL.
-_TOLD_FIRST: Final = (Outcome.NEW, Outcome.INVALID, Outcome.UNCHANGED, Outcome.OLDER)
-FAILURES: Final = frozenset({Outcome.OLDER, Outcome.INVALID, Outcome.FAILED})
+_TOLD_FIRST: Final = (
+    Outcome.NEW, Outcome.INVALID, Outcome.EXPIRED, Outcome.UNCHANGED, Outcome.OLDER,
+)  # fmt: skip
+FAILURES: Final = frozenset({Outcome.OLDER, Outcome.INVALID, Outcome.EXPIRED, Outcome.FAILED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +86,10 @@ class CrlUpdates:
         clock: Callable[[], datetime],
         turns: Turns,
         most: int,
+        meter: Meter | None = None,
     ) -> None:
         """`most`: octets of a CRL."""
+        self._meter = meter or NoMeter()
         self._net = net
         self._snapshots = snapshots
         self._sources = sources
@@ -94,6 +100,7 @@ class CrlUpdates:
         self._most = most
         self._places = CrlPlaces()
         self._judging = asyncio.Lock()
+        self._told: set[str] = set()  # URLs whose failing was logged
         self._stored: list[IssuedCrl] = []
         self._seen_by: Knowledge | None = None  # none of these
 
@@ -110,6 +117,9 @@ class CrlUpdates:
                 if waited >= CLAIM_EVERY:
                     waited = 0.0
                     await self._fetch_due()
+                    sources = await self._sources.all()
+                    bad = sum(source.failures > 0 for source in sources)
+                    self._meter.crl_sources(followed=len(sources), failing=bad)
                 failing = False
             except Exception as error:  # noqa: BLE001 - the CRLs at hand stay in force
                 if not failing:
@@ -179,7 +189,7 @@ class CrlUpdates:
             if at_hand is None:
                 raise FetchFailed("nothing was sent")
             what = f"unchanged: {_called(at_hand)}"
-            return self._succeeded(Outcome.UNCHANGED, source, fetched, at_hand, what)
+            return self._kept(Outcome.UNCHANGED, source, fetched, at_hand, what)
         crls = await asyncio.to_thread(_read, fetched.content)
         async with self._judging:  # one after the other: none misses what another one stored
             updates = [await self._judge(source, fetched, crl) for crl in crls]
@@ -203,7 +213,7 @@ class CrlUpdates:
         self._stored_since().append(crl)
         outcome = Outcome.NEW if is_new else Outcome.UNCHANGED
         what = called if is_new else f"unchanged: {called}"
-        return self._succeeded(outcome, source, fetched, crl.crl, what)
+        return self._kept(outcome, source, fetched, crl.crl, what)
 
     def _signer_of(self, crl: IssuedCrl) -> tuple[Link | None, str]:
         """Who signed a CRL so that it can be used; or why it cannot be."""
@@ -230,6 +240,15 @@ class CrlUpdates:
         if self._seen_by is not self._knowledge:
             self._seen_by, self._stored = self._knowledge, []
         return self._stored
+
+    def _kept(
+        self, outcome: Outcome, source: CrlSource, fetched: Fetched, crl: Crl, what: str
+    ) -> Update:
+        """The CRL is stored; one past its time is no success, for all that."""
+        if crl.next_update is not None and crl.next_update < self._clock():
+            past = f"{what}: past its next update ({crl.next_update:%Y-%m-%d %H:%M})"
+            return self._failed(replace(source, sha256=crl.sha256), past, Outcome.EXPIRED)
+        return self._succeeded(outcome, source, fetched, crl, what)
 
     def _succeeded(
         self, outcome: Outcome, source: CrlSource, fetched: Fetched, crl: Crl, what: str
@@ -271,7 +290,10 @@ class CrlUpdates:
         source = update.source
         if update.outcome is Outcome.NEW:
             self._journal.note("CRL updated", url=source.url, what=source.outcome)
-        elif source.failures == 1:
+        if not source.failures:
+            self._told.discard(source.url)
+        elif source.url not in self._told:  # once, until it goes well again
+            self._told.add(source.url)
             trouble = AdminError(source.outcome, where=source.url)
             self._journal.trouble("CRL not updated", trouble)
 

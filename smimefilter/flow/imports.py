@@ -19,7 +19,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-from smimefilter.base.errors import AdminError
+from smimefilter.base.errors import AdminError, joined
 from smimefilter.pki.build import Identity
 from smimefilter.pki.certificate import Certificate
 from smimefilter.pki.details import crl_issuer
@@ -169,11 +169,20 @@ async def import_crls(store: Crls, sources: Sequence[Source]) -> Summary:
 async def _read_all(
     sources: Sequence[Source], *, password: str | None = None, keys: bool = True
 ) -> list[KeyFile]:
-    """All files, in a thread: a password takes its time. Raises `AdminError`."""
-    return [
-        await asyncio.to_thread(_read, source, password=password, keys=keys)
-        for source in sources
-    ]
+    """All files, in a thread: a password takes its time. Raises `AdminError`, a line for each
+    that cannot be read: then none is imported."""
+    files: list[KeyFile] = []
+    errors: list[AdminError] = []
+    for source in sources:
+        try:
+            files.append(await asyncio.to_thread(_read, source, password=password, keys=keys))
+        except NeedsPassword:
+            raise
+        except AdminError as error:
+            errors.append(error)
+    if errors:
+        raise joined(errors)
+    return files
 
 
 def _read(source: Source, *, password: str | None, keys: bool) -> KeyFile:

@@ -26,9 +26,11 @@ from smimefilter.pki.ocsp import OcspAnswer, Single, UnreadableOcsp, question
 from smimefilter.ports.journal import Journal
 from smimefilter.ports.net import FetchFailed, Net, Request
 from smimefilter.ports.stores import Certificates, OcspAnswers, Shelf
+from smimefilter.trust.knowledge import Knowledge
 from smimefilter.trust.link import Link
-from smimefilter.trust.ocsp import LONGEST
+from smimefilter.trust.ocsp import LONGEST, SKEW
 from smimefilter.trust.outline import public_key_of
+from smimefilter.trust.revocation import worth
 from smimefilter.trust.verdict import IssuerNeed, Need, OcspNeed
 
 from .snapshots import Snapshots
@@ -134,9 +136,11 @@ class Lookups:
     async def _stored(self, need: OcspNeed) -> OcspAnswer | None:
         """What another node was told, if that is newer than what is at hand."""
         known, stored = self._known(need), await self._answers.get(need.key, self._clock())
-        if stored is None or (known is not None and stored == known.der):
+        if stored is None:
             return None
         answer = OcspAnswer.read(stored)
+        if not self._is_genuine(answer, need):
+            return None
         newer = (
             known is None
             or _single(answer, need).this_update > _single(known, need).this_update
@@ -158,13 +162,31 @@ class Lookups:
         if answer.nonce is not None and answer.nonce != nonce:
             raise UnreadableOcsp("an answer to somebody else's question (its nonce differs)")
         single = _single(answer, need)
+        found = worth(answer, need, self._clock(), self._knowledge)
+        if not found.status:  # anybody could have sent it
+            raise UnreadableOcsp(found.words)
         known = self._known(need)
         if known is not None and _single(known, need).this_update > single.this_update:
             raise UnreadableOcsp("an answer older than the one at hand")
         return answer, _until(single, need)
 
     def _known(self, need: OcspNeed) -> OcspAnswer | None:
-        return self._snapshots.current.snapshot.trust.knowledge.answers.get(need.key)
+        """The answer at hand, if somebody entitled to has given it."""
+        known = self._knowledge.answers.get(need.key)
+        return known if known is not None and self._is_genuine(known, need) else None
+
+    def _is_genuine(self, answer: OcspAnswer, need: OcspNeed) -> bool:
+        """Whether it counted when it was given, and has been given."""
+        try:
+            since = _single(answer, need).this_update
+            counted = worth(answer, need, since, self._knowledge)
+        except (UnreadableOcsp, UnreadableCertificate):
+            return False
+        return bool(counted.status) and since <= self._clock() + SKEW
+
+    @property
+    def _knowledge(self) -> Knowledge:
+        return self._snapshots.current.snapshot.trust.knowledge
 
     # issuers
 

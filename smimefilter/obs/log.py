@@ -21,9 +21,11 @@ import structlog
 from smimefilter.base.envelope import Deferred, Delivered, Fate, Notified, Refused
 from smimefilter.base.errors import AdminError, MailError
 from smimefilter.plan.plan import Decision
+from smimefilter.plan.selection import Candidate
 from smimefilter.ports.journal import MailRecord
 
 _ENCODER: Final = json.JSONEncoder(default=str, ensure_ascii=False)
+MOST_UNUSED: Final = 5  # certificates of a recipient that a mail's line tells of
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -141,6 +143,9 @@ def _recipient(address: str, decision: Decision | None, fate: Fate) -> dict[str,
     if decision:
         line["action"] = decision.action.value
         line["because"] = [reason.because.value for reason in decision.reasons]
+        unused = decision.certificates.unusable if decision.certificates else ()
+        if unused:
+            line["unused"] = [_unused(candidate) for candidate in unused[:MOST_UNUSED]]
     match fate:
         case Delivered(queue_id=queue_id):
             line["fate"], line["queue_out"] = "delivered", queue_id
@@ -152,6 +157,12 @@ def _recipient(address: str, decision: Decision | None, fate: Fate) -> dict[str,
             line["fate"], line["status"] = "refused, sender notified", str(refusal.status)
             line["text"] = refusal.text
     return line
+
+
+def _unused(candidate: Candidate) -> dict[str, Any]:
+    """A certificate that was considered, and why it was not used."""
+    causes = dict.fromkeys(reason.because.value for reason in candidate.reasons)
+    return {"certificate": candidate.thumbprint[:16], "because": list(causes)}
 
 
 def _where(error: BaseException) -> list[str]:

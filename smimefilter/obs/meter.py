@@ -47,6 +47,13 @@ class PrometheusMeter:
             registry=registry,
         )
 
+        self._crl_sources = Gauge(
+            "smimefilter_crl_sources",
+            "URLs that CRLs are fetched from, by how the last try went",
+            ("state",),
+            registry=registry,
+        )
+
     def mail(self, record: MailRecord) -> None:
         """Count its recipients and its time."""
         decisions = record.plan.decisions if record.plan else (None,) * len(record.fates)
@@ -59,6 +66,11 @@ class PrometheusMeter:
         """Set the gauges."""
         for labels, count in found.items():
             self._concerns.labels(*labels).set(count)
+
+    def crl_sources(self, *, followed: int, failing: int) -> None:
+        """Set the gauges."""
+        self._crl_sources.labels("good").set(followed - failing)
+        self._crl_sources.labels("failing").set(failing)
 
     def show(self, settings: Metrics) -> None:
         """Listen from now on. Raises `AdminError`."""

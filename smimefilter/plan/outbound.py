@@ -40,12 +40,13 @@ from smimefilter.policy.preferences import (
 )
 from smimefilter.policy.scopes import GLOBAL
 from smimefilter.policy.tree import DEFAULT, Resolved, View
+from smimefilter.trust.verdict import Standing
 
 from .facts import Mail
 from .inbound import Reader, inbound
 from .opened import Reading
 from .plan import Action, Copy, Decision, Encryption, Plan, Refusal, Signing
-from .selection import Selection, additional, for_encryption
+from .selection import Candidate, Selection, additional, for_encryption
 from .signing import NOT_SIGNED, SignerChoice, choose_signer
 from .snapshot import Moment
 from .triggers import Trigger, asks_to_encrypt
@@ -236,6 +237,11 @@ def _encrypted(
 def _without_certificate(
     sender: _Sender, address: str, wish: Encrypt, reason: Reason, selection: Selection
 ) -> tuple[Decision, _Treatment]:
+    doubtful = next((one for one in selection.unusable if _is_in_doubt(one)), None)
+    if doubtful is not None and wish is not Encrypt.NEVER:
+        why = Reason(Because.REVOCATION_UNKNOWN_NOW, doubtful.thumbprint)
+        text = f"whether the certificate of {address} is revoked cannot be told now"
+        return _deferred(address, (reason, why), selection, text)
     rule = sender.view.get(ON_MISSING_CERTIFICATE)
     missing = Reason(Because.NO_CERTIFICATE, address)
     clear_allowed = wish is Encrypt.ALLOW and rule.value in {None, OnMissing.SEND_CLEAR}
@@ -251,6 +257,24 @@ def _without_certificate(
     text = f"encryption required, but there is no usable certificate for {address}"
     text += _what_was_found(selection)
     return _refused(address, (reason, missing, why), MUST_ENCRYPT, text, selection)
+
+
+_DOUBTS: Final = frozenset({
+    Because.CRL_STALE, Because.CRL_INVALID, Because.CRL_INCONCLUSIVE,
+    Because.OCSP_INCONCLUSIVE,
+})  # fmt: skip
+
+
+def _is_in_doubt(candidate: Candidate) -> bool:
+    """Whether nothing stands against a certificate but that a CRL is required and the one that
+    there is, or that it says there is, cannot be had just now."""
+    verdict = candidate.verdict
+    if verdict is None or verdict.standing is not Standing.UNTRUSTED:
+        return False
+    causes = {reason.because for reason in verdict.reasons}
+    if Because.NO_CRL_REQUIRED not in causes:
+        return False
+    return bool(causes & _DOUBTS) or any(one.crl_urls for one in verdict.path)
 
 
 def _what_was_found(selection: Selection) -> str:

@@ -417,7 +417,8 @@ PKCS12_PASSWORD: Final[Preference[SecretStr | None]] = Preference(
 REQUIRE_CRL: Final = Preference(
     "require-crl", False, SWITCH, Follows.TRUST,
     "A certificate is valid only when a CRL at hand says that it is not revoked; no: it is "
-    "also valid when there is none.",
+    "also valid when there is none. Mail to a certificate whose CRL exists and cannot be had, "
+    "or is past its time, waits.",
 )  # fmt: skip
 MAX_CRL_AGE: Final[Preference[timedelta | None]] = Preference(
     "max-crl-age", None, optional(DURATION), Follows.TRUST,

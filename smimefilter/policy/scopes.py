@@ -8,6 +8,7 @@ Leaves what is set there to `tree.py`. Raises `BadScope`, and `chain` raises `Ba
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import Final
@@ -19,6 +20,9 @@ GLOBAL: Final = "global"
 
 class BadScope(ValueError):
     """A text that is no scope; says what scopes look like."""
+
+
+_DOMAIN: Final = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-z:.]+\]")
 
 
 class Level(StrEnum):
@@ -42,7 +46,7 @@ def scope_key(text: str) -> str:
     except BadAddress as error:
         what = str(error)
         raise BadScope(what if text and text in what else f"'{text}': {what}") from None
-    if "*" in domain or "@" in domain or (pattern and domain.startswith("[")):
+    if not _DOMAIN.fullmatch(domain) or (pattern and domain.startswith("[")):
         raise BadScope(
             f"'{text}' is not a scope: write global, a domain (example.com), "
             "a pattern (*.example.com) or an address (alice@example.com)"

@@ -15,6 +15,9 @@ class Meter(Witness, Protocol):
         """How many certificates of active users are in trouble now: by purpose and trouble,
         every pair named."""
 
+    def crl_sources(self, *, followed: int, failing: int) -> None:
+        """How many URLs CRLs are fetched from, and from how many of them that fails."""
+
 
 class NoMeter:
     """Counts nothing: nobody watches."""
@@ -23,4 +26,7 @@ class NoMeter:
         """Not counted."""
 
     def concerns(self, found: Mapping[tuple[str, str], int]) -> None:
+        """Not shown."""
+
+    def crl_sources(self, *, followed: int, failing: int) -> None:
         """Not shown."""

@@ -133,8 +133,12 @@ _MOVE_REVISION: Final = sa.update(tables.state).values(revision=tables.state.c.r
 
 def _said(error: BaseException) -> str:
     """What the driver said, without statement and parameters."""
-    cause = getattr(error, "orig", None) or error
-    return f"the database cannot be used: {' '.join(str(cause).split())}"
+    cause = " ".join(str(getattr(error, "orig", None) or error).split())
+    if "locked" in cause:
+        cause += (
+            f" by another program for {_BUSY_TIMEOUT // 1000} seconds; try again when it ends"
+        )
+    return f"the database cannot be used: {cause}"
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from smimefilter.base.reasons import Because, Reason
@@ -137,7 +138,7 @@ class RevocationCheck:
         found = Told(words="not at hand")
         if answer is not None:
             found = told(
-                answer, way, self._knowledge, self._rules, self._span, self._is_revoked_by_crl
+                answer, way, self._knowledge, self._rules, self._span, self.is_revoked_by_crl
             )
         match found.status:
             case "good":
@@ -151,11 +152,23 @@ class RevocationCheck:
             case _:
                 status.notes.append((Because.OCSP_INCONCLUSIVE, found.words))
         if found.wanted:
-            self.needs[key] = OcspNeed(key, certificate, issuer, urls)
+            above = tuple(link.certificate for link in way[2:])
+            self.needs[key] = OcspNeed(key, certificate, issuer, urls, above, self._rules)
 
-    def _is_revoked_by_crl(self, way: Way) -> bool:
+    def is_revoked_by_crl(self, way: Way) -> bool:
+        """Whether CRLs at hand revoke the first certificate of a way, or may."""
         status = self._by_crls(way)
         return bool(status.revoked) or status.cut_short
+
+
+def worth(answer: OcspAnswer, need: OcspNeed, at: datetime, knowledge: Knowledge) -> Told:
+    """What an answer to `need` tells at a time: a status, if it counts at all. An answer is
+    kept only when it counts, or anybody could put his in the place of the responder's. Raises
+    `UnreadableCertificate`."""
+    span = Span(at)
+    way = tuple(map(knowledge.link, (need.certificate, need.issuer, *need.above)))
+    check = RevocationCheck(knowledge, need.rules, span)
+    return told(answer, way, knowledge, need.rules, span, check.is_revoked_by_crl)
 
 
 def crls_about(link: Link, knowledge: Knowledge) -> Sequence[IssuedCrl]:

@@ -6,7 +6,7 @@ certificate, one purpose, one state of knowledge (its revision) and a span of ti
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -76,6 +76,9 @@ class OcspNeed:
     certificate: Certificate
     issuer: Certificate
     urls: tuple[str, ...]
+    # The issuer's own path, itself left out, and the rules that an answer has to count by.
+    above: tuple[Certificate, ...] = field(default=(), compare=False)
+    rules: TrustRules = field(default=TrustRules(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -307,7 +307,14 @@ NOBODY: Final = "0" * 128
 def test_an_unknown_thumbprint(command: tuple[str, ...], complaint: Complaint) -> None:
     line = complaint(*command, stdin="some password")
     assert line.startswith("no certificate has the thumbprint 0000")
-    assert line.endswith("(list them with: smimefilter certificate list)")
+    shelf = "root" if command[0] == "root" else "certificate"
+    assert line.endswith(f"(list them with: smimefilter {shelf} list)")
+
+
+@pytest.mark.parametrize("command", ["show", "verify"])
+def test_a_file_that_is_not_there(command: str, complaint: Complaint) -> None:
+    line = complaint("certificate", command, "nosuchfile.pem")
+    assert line == "nosuchfile.pem: no such file (or write the hex of a thumbprint)"
 
 
 def test_too_short_a_thumbprint(complaint: Complaint) -> None:

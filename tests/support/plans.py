@@ -11,6 +11,7 @@ from smimefilter.base.reasons import Because
 from smimefilter.flow.carry import Carrier
 from smimefilter.message.wire import Message
 from smimefilter.pki.certificate import Certificate
+from smimefilter.pki.crl import Crl
 from smimefilter.plan.facts import Mail
 from smimefilter.plan.outbound import outbound
 from smimefilter.plan.plan import Decision, Plan
@@ -34,6 +35,7 @@ class World:
         self.keys: set[str] = set()
         self.settings: dict[str, dict[str, Setting]] = {}
         self.capabilities: dict[str, Capabilities] = {}
+        self.crls: list[Crl] = []
 
     def person(self, address: str, *, key: bool = False, **special: Any) -> Issued:
         """A certificate for an address; `key`: we hold its private key."""
@@ -58,7 +60,10 @@ class World:
         certificates = [issued.certificate for issued in self.people.values()]
         index = CertificateIndex((c, c.thumbprint, c.addresses) for c in certificates)
         knowledge = Knowledge(
-            roots=[ROOT.certificate], authorities=[AUTHORITY.certificate], revision=1
+            roots=[ROOT.certificate],
+            authorities=[AUTHORITY.certificate],
+            crls=self.crls,
+            revision=1,
         )
         tree = Tree(files={scope: dict(found) for scope, found in self.settings.items()})
         keys, said = frozenset(self.keys), dict(self.capabilities)

@@ -443,3 +443,32 @@ def test_failures_are_tried_again_less_and_less_soon() -> None:
 def test_sources_are_values() -> None:
     source = CrlSource(SUBS, NOW)
     assert replace(source) == source
+
+
+async def test_one_past_its_time_is_stored_and_is_no_success() -> None:
+    scene = Scene()
+    old = crl(hours=48, next_update=NOW - DAY)
+    update = await scene.fetch(SUBS, old)
+    assert update.outcome is Outcome.EXPIRED
+    assert update.outcome in crls.FAILURES
+    assert "past its next update (2026-05-31 12:00)" in update.source.outcome
+    assert update.source.failures == 1
+    assert scene.crls.ders == [old]
+    assert (await scene.fetch(SUBS, old)).outcome is Outcome.EXPIRED
+    assert (await scene.fetch(SUBS, crl())).outcome is Outcome.NEW
+    assert scene.sources.kept[SUBS].failures == 0
+
+
+async def test_a_failure_that_began_elsewhere_is_told_here_too() -> None:
+    """What the command line has seen, or this program before it was restarted."""
+    scene = Scene()
+    await scene.sut.follow()
+    scene.sources.kept[SUBS] = CrlSource(SUBS, NOW, failures=3)
+    failed = await scene.fetch(SUBS, FetchFailed("404"))
+    assert failed.source.failures == 4
+    for update in (failed, failed):
+        scene.sut._report(update)
+    assert scene.journal.troubles == ["CRL not updated"]
+    scene.sut._report(await scene.fetch(SUBS, crl()))
+    scene.sut._report(failed)
+    assert scene.journal.troubles == ["CRL not updated"] * 2

@@ -370,3 +370,51 @@ async def test_a_fetched_root_is_no_trusted_one() -> None:
 
 def test_times_make_sense() -> None:
     assert timedelta(0) < SOONEST < LATEST
+
+
+# answers that anybody could have sent
+
+
+STRANGER = root("Strangers").issue("Strangers' responder", ca=True)
+
+
+async def test_a_forged_answer_never_replaces_what_was_revoked() -> None:
+    """Somebody on the way waits until *revoked* is past its time, and answers *good*."""
+    scene = Scene(SUB)
+    revoked = ocsp_answer(
+        BOB, SUB, "revoked", this_update=NOW - 2 * HOUR, next_update=NOW - HOUR
+    )
+    scene.snapshots.answers = {KEY: OcspAnswer.read(revoked)}
+    await scene.answers.put(KEY, revoked, NOW + HOUR, NOW)
+    scene.net.answers = dict.fromkeys((URL, MIRROR), ocsp_answer(BOB, SUB, by=STRANGER))
+    assert not await scene.meet(NEED)
+    assert scene.snapshots.answers[KEY].der == revoked
+    assert scene.answers.kept[KEY][0] == revoked
+    assert "whoever signed its answer" in str(scene.journal.troubles[0][1])
+
+
+async def test_another_responder_does_where_the_first_is_forged() -> None:
+    scene = Scene(SUB)
+    scene.net.answers = {URL: ocsp_answer(BOB, SUB, by=STRANGER), MIRROR: answering()}
+    assert await scene.meet(NEED)
+    assert scene.snapshots.answers[KEY].singles[0].status == "good"
+
+
+@pytest.mark.parametrize("signer", [SUB, STRANGER], ids=["issuer", "stranger"])
+async def test_an_answer_of_the_future_is_not_taken_and_blocks_nothing(signer: Issued) -> None:
+    """Neither a new one, nor one that was stored before this was looked at."""
+    scene = Scene(SUB)
+    years = 24 * 365 * HOUR
+    future = ocsp_answer(
+        BOB, SUB, by=signer, this_update=NOW + 10 * years, next_update=NOW + 11 * years
+    )
+    scene.net.answers = dict.fromkeys((URL, MIRROR), future)
+    assert not await scene.meet(NEED)
+    assert scene.snapshots.answers == {}
+    scene = Scene(SUB)
+    scene.snapshots.answers = {KEY: OcspAnswer.read(future)}
+    await scene.answers.put(KEY, future, NOW + HOUR, NOW)
+    scene.net.answers = dict.fromkeys((URL, MIRROR), answering("revoked"))
+    assert await scene.meet(NEED)
+    assert scene.snapshots.answers[KEY].singles[0].status == "revoked"
+    assert scene.answers.kept[KEY][0] != future
