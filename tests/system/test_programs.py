@@ -131,7 +131,8 @@ def test_writes_for_others(circle: Circle, kind_of_program: type[Program], kind:
 def test_reads_its_own(circle: Circle, program: type[Program], kind: Kind, name: str) -> None:
     mail = write(circle, program, LETTERS[name], kind)
     opened = read(reader(circle, program, kind), mail, kind)
-    assert is_what_it_wrote(circle.program(program), LETTERS[name], opened.entity)
+    same = is_what_it_wrote(circle.program(program), LETTERS[name], opened.entity)
+    assert same is not (name in program.garbles and kind not in SIGNATURES)
 
 
 @pytest.mark.parametrize("name", [*SMALL, LARGE])
@@ -148,6 +149,10 @@ def test_signed_and_encrypted(
         return
     mail = program.sign_and_encrypt(letter.entity, outer, [circle.papers()], kinds)
     assert is_made_with(mail, kinds[1])
+    if name in kind_of_program.garbles:
+        with pytest.raises(Refused, match=r"\w"):
+            program.verify(outer + program.decrypt(mail).entity)
+        return
     opened = program.verify(outer + program.decrypt(mail).entity)
     assert opened.valid
     assert is_what_it_wrote(program, letter, opened.entity)

@@ -28,7 +28,7 @@ _JARS: Final = {  # Debian package by file
     "javax.mail.jar": "libmail-java",
     "javax.activation.jar": "libactivation-java",
 }
-_OPTIONS: Final = ("-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+_OPTIONS: Final = ("-Xmx1g", "-XX:+UseSerialGC")
 _PIECE: Final = 1 << 20
 
 

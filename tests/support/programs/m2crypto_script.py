@@ -7,9 +7,10 @@ to stderr.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from M2Crypto import BIO, EVP, SMIME, X509
+from M2Crypto import BIO, EVP, SMIME, X509  # type: ignore[import-not-found,unused-ignore]
 
 _ERRORS = (SMIME.SMIME_Error, SMIME.PKCS7_Error, EVP.EVPError, X509.X509Error, ValueError)
 
@@ -35,14 +36,14 @@ def _verify(mail: bytes, root: str) -> bytes:
     result = smime.verify(cms, content, 0 if content else SMIME.PKCS7_BINARY)
     for signer in cms.get0_signers(X509.X509_Stack()):
         print(signer.as_pem().decode())
-    return result
+    return bytes(result)
 
 
 def _decrypt(mail: bytes, key: str, certificate: str) -> bytes:
     smime = SMIME.SMIME()
     smime.load_key(key, certificate)
     cms, _ = SMIME.smime_load_pkcs7_bio(BIO.MemoryBuffer(mail))
-    return smime.decrypt(cms, SMIME.PKCS7_BINARY)
+    return bytes(smime.decrypt(cms, SMIME.PKCS7_BINARY))
 
 
 def _sign(entity: bytes, way: str, key: str, certificate: str, above: str) -> bytes:
@@ -54,7 +55,7 @@ def _sign(entity: bytes, way: str, key: str, certificate: str, above: str) -> by
     cms = smime.sign(BIO.MemoryBuffer(entity), flags)
     mail = BIO.MemoryBuffer()
     smime.write(mail, cms, BIO.MemoryBuffer(entity) if detached else None, flags)
-    return mail.read()
+    return bytes(mail.read())
 
 
 def _encrypt(entity: bytes, cipher: str, *recipients: str) -> bytes:
@@ -64,10 +65,15 @@ def _encrypt(entity: bytes, cipher: str, *recipients: str) -> bytes:
     cms = smime.encrypt(BIO.MemoryBuffer(entity), SMIME.PKCS7_BINARY)
     mail = BIO.MemoryBuffer()
     smime.write(mail, cms, flags=0)
-    return mail.read()
+    return bytes(mail.read())
 
 
-_ACTIONS = {"verify": _verify, "decrypt": _decrypt, "sign": _sign, "encrypt": _encrypt}
+_ACTIONS: dict[str, Callable[..., bytes]] = {
+    "verify": _verify,
+    "decrypt": _decrypt,
+    "sign": _sign,
+    "encrypt": _encrypt,
+}
 
 
 def main(action: str, source: str, output: str, *files: str) -> None:

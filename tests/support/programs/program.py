@@ -126,7 +126,8 @@ class Program(Protocol):
     can_read: ClassVar[frozenset[Kind]]
     can_write: ClassVar[frozenset[Kind]]
     composes: ClassVar[bool] = False  # what it writes is MIME of its own around the contents
-    cannot_carry: ClassVar[frozenset[str]] = frozenset()  # letters it cannot compose
+    cannot_carry: ClassVar[frozenset[str]] = frozenset()  # letters it cannot write
+    garbles: ClassVar[frozenset[str]] = frozenset()  # letters that it decrypts to others
 
     def __init__(self, setup: Setup) -> None: ...
 

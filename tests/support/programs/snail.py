@@ -13,7 +13,7 @@ import email.policy
 import email.utils
 import re
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -44,6 +44,8 @@ class Snail(Program):
     can_write = can_read
     composes = True
     cannot_carry = frozenset({"alternative"})
+    # The blank line before the mail within is gone from what it decrypts.
+    garbles = frozenset({"mail within"})
 
     def __init__(self, setup: Setup) -> None:
         self._program = need("s-nail")
@@ -74,7 +76,7 @@ class Snail(Program):
         if not is_clear_signed(mail):
             raise Refused(f"verified, but shows no content: {said}")
         # It compares the certificate with the sender, and names nobody.
-        sender = email.message_from_bytes(mail)["From"]
+        sender = email.message_from_bytes(mail.partition(b"\r\n\r\n")[0])["From"]
         return Opened(signed_of(mail).content, valid=True, signer=_address(sender))
 
     def decrypt(self, mail: bytes) -> Opened:
@@ -131,7 +133,7 @@ class Snail(Program):
     def _send(self, entity: bytes, headers: bytes, settings: dict[str, str]) -> bytes:
         """The mail that the user writes: its text typed, the rest attached."""
         header = email.message_from_bytes(headers, policy=email.policy.default)
-        text, *attachments = _pieces(email.message_from_bytes(entity))
+        text, *attachments = _pieces(entity)
         arguments: list[str | Path] = ["-s", str(header["Subject"])]
         for number, part in enumerate(attachments):
             arguments += ["-a", self._attachment(part, number)]
@@ -140,9 +142,10 @@ class Snail(Program):
         settings = {"mta": f"test://{outbox}", "from": str(header["From"]), **settings}
         content = text.get_payload(decode=True)
         assert isinstance(content, bytes)
-        kind = ("-M", text.get_content_type()) if attachments == [] else ()
-        to = str(header["To"])
-        self._run(settings, *kind, *arguments, to, stdin=content.replace(b"\r\n", b"\n"))
+        if not attachments:
+            arguments += ["-M", text.get_content_type()]
+        arguments.append(str(header["To"]))
+        self._run(settings, *arguments, stdin=content.replace(b"\r\n", b"\n"))
         from_line, _, mail = outbox.read_bytes().partition(b"\n")
         assert from_line.startswith(b"From ")
         return crlf(mail.removesuffix(b"\n"))
@@ -150,7 +153,6 @@ class Snail(Program):
     def _attachment(self, part: email.message.Message, number: int) -> Path:
         if part.get_content_type() == "message/rfc822":
             (inner,) = part.get_payload()
-            assert isinstance(inner, email.message.Message)
             return written(self._folder / f"{number}.eml", inner.as_bytes())
         content = part.get_payload(decode=True)
         assert isinstance(content, bytes)
@@ -164,16 +166,16 @@ class Snail(Program):
         return run(self._program, "-:/", *every, *arguments, stdin=stdin, environment=home)
 
 
-def _pieces(entity: email.message.Message) -> Iterator[email.message.Message]:
+def _pieces(entity: bytes) -> list[email.message.Message]:
     """The text first, then what is attached to it. Raises `Refused`."""
-    if not entity.is_multipart():
-        yield entity
-        return
-    if entity.get_content_type() != "multipart/mixed":
-        raise Refused(f"does not compose {entity.get_content_type()}")
-    for part in entity.get_payload():
-        assert isinstance(part, email.message.Message)
-        yield part
+    whole = email.message_from_bytes(entity)
+    if not whole.is_multipart():
+        return [whole]
+    if whole.get_content_type() != "multipart/mixed":
+        raise Refused(f"does not compose {whole.get_content_type()}")
+    parts = whole.get_payload()
+    assert isinstance(parts, list)
+    return parts
 
 
 def _address(sender: str) -> str:
