@@ -93,13 +93,14 @@ class Harvest:
         snapshot = self._snapshots.current.snapshot
         said = []
         for lesson in lessons:
-            origin = f"signature of {lesson.address}"
-            await self._certificates.add(lesson.certificates, Shelf.CERTIFICATES, origin)
             known = snapshot.capabilities.get(lesson.address)
             if lesson.capabilities is not None and lesson.capabilities != known:
                 said.append(Correspondent(lesson.address, lesson.capabilities, self._clock()))
-        if said:
+        if said:  # first, so that who can be encrypted to is so as his program reads it
             await self._correspondents.put(said)
+        for lesson in lessons:
+            origin = f"signature of {lesson.address}"
+            await self._certificates.add(lesson.certificates, Shelf.CERTIFICATES, origin)
         for lesson in lessons:
             if self._waiting.get(lesson.address) is lesson:
                 del self._waiting[lesson.address]

@@ -81,6 +81,8 @@ class SignerJudge:
         except UnreadableCertificate:
             return report
         author = self._author
+        if author in addresses:  # the one that counts comes first
+            addresses = tuple(dict.fromkeys((author, *addresses)))
         view = self._view(author or (addresses[0] if addresses else ""))
         if view is None:
             return replace(report, signature=Signature.MISMATCH, addresses=addresses)

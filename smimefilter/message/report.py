@@ -24,6 +24,7 @@ _AUTHSERV: Final = re.compile(rb"""\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))""")
 _UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _NO_TOKEN: Final = re.compile(r"[^A-Za-z0-9!#$%&'*+.^_`{|}~@:/-]")
 _LONGEST: Final = 200  # characters of one value
+_HEADER_LEFT: Final = 1 << 16  # bytes behind a broken header that are looked through
 _NESTED: Final = 8  # comments in comments that are looked through
 
 
@@ -38,9 +39,12 @@ def cleaned(
         for number, name in enumerate(message.names)
         if name.startswith(start)
         or (name == _RESULTS and _is_forged(unfolded(message.lines[number]), host))
+        or _hides(message.lines[number], start)
     ]
     if unwanted:
         message = message.without_at(unwanted)
+    if not message.border and _goes_on(message, start):
+        message = message.ended()
     for tag in tags:
         message = cut_subject(message, tag)
     return message
@@ -109,6 +113,22 @@ def _text(value: str) -> str:
 
 def _joined(parts: Sequence[str], newline: bytes) -> bytes:
     return (b";" + newline + b"\t").join(part.encode("ascii", "replace") for part in parts)
+
+
+def _hides(line: bytes, start: bytes) -> bool:
+    """Whether a field has one of ours in it for readers that take a bare CR for a line end."""
+    if b"\r" not in line[:-2]:
+        return False
+    pieces = line.lower().replace(b"\r\n", b"\n").split(b"\r")[1:]
+    return any(piece.lstrip(b"\n").startswith((start, _RESULTS)) for piece in pieces)
+
+
+def _goes_on(message: Message, start: bytes) -> bool:
+    """Whether the header ends at a line that is none, and one of ours follows: there are
+    readers that pass such a line over."""
+    rest = bytes(message.body[:_HEADER_LEFT]).lower()
+    head = rest.replace(b"\r\n", b"\n").replace(b"\r", b"\n").partition(b"\n\n")[0]
+    return any(line.startswith((start, _RESULTS)) for line in head.split(b"\n"))
 
 
 def _is_forged(value: bytes, host: bytes) -> bool:

@@ -149,6 +149,12 @@ class Message:
         kept = [i for i in range(len(self.names)) if i not in gone]
         return self._edited([self.lines[i] for i in kept], [self.names[i] for i in kept])
 
+    def ended(self) -> Message:
+        """The message with a blank line behind its header, where it has none."""
+        edited = self._edited(self.lines, self.names)
+        edited.border = edited.border or self.newline
+        return edited
+
     def rewritten(self, name: str, change: Callable[[bytes], bytes]) -> Message:
         """The message with all fields of this name as `change` makes them: from the value,
         unfolded, to the new one, folded or not. The very same message where none changes."""

@@ -84,7 +84,7 @@ def inbound(
     reading: Reading | None = wanted
     opening = reader.opening(wanted.rules) if mail.is_said_protected else Opening()
     reasons += _found(opening)
-    if opening.closed is not None:
+    if opening.closed is not None and opening.closed.outcome is not Outcome.FAILED:
         setting = view.get(ON_UNDECRYPTABLE)
         if setting.value is OnUndecryptable.REFUSE:
             name = "on-undecryptable"

@@ -337,7 +337,8 @@ STRIP_SIGNATURE: Final = Preference(
 ON_UNDECRYPTABLE: Final = Preference(
     "on-undecryptable", OnUndecryptable.DELIVER, one_of(OnUndecryptable), Follows.RECIPIENT,
     "What happens to a mail that is to be decrypted and cannot be. deliver: it goes on as it "
-    "came, with the reason in its header; refuse: it is refused.",
+    "came, with the reason in its header; refuse: it is refused, but for one that a key at "
+    "hand fails to open: whoever sends it would learn from the reply how to open it.",
 )  # fmt: skip
 MAX_LAYERS: Final = Preference(
     "max-layers", 8, number(1, 16), Follows.RECIPIENT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import tempfile
 import time
 from email import message_from_bytes, policy
@@ -156,7 +157,10 @@ def test_a_signature_teaches_how_to_encrypt_to_its_author(stock: Stock, tmp_path
         assert BODY in before.content
         signed = clear_signed(letter("ivan@free.test", ALICE), ivan, at=people.now, chain=True)
         office.hand_over("ivan@free.test", [ALICE], signed)
-        office.program.wait_for_event("store reloaded")
+        office.program.wait_for_event("certificates of signatures stored")
+        with sqlite3.connect(office.home / "smimefilter.db") as database:
+            ((revision,),) = database.execute("select revision from state")
+        office.program.wait_for_event("store reloaded", revision=revision)
         office.sink.clear()
         office.hand_over(ALICE, ["ivan@free.test"], letter(ALICE, "ivan@free.test"))
         (after,) = office.sink.wait_for(1)
@@ -208,6 +212,25 @@ def test_what_cannot_be_decrypted_is_refused_where_policy_says_so(
         (reply,) = office.hand_over(GINA, [ALICE], content)
         assert reply.startswith("554 5.7.5")
         assert "encrypted to keys that are not known here" in reply
+
+
+def test_what_a_key_fails_to_open_is_taken_like_what_it_opens(
+    stock: Stock, tmp_path: Path
+) -> None:
+    """Else replies would tell, mail by mail, which paddings are right."""
+    with filter_alone(stock, tmp_path) as office:
+        office.program.run("policy", "set", ALICE, "on-undecryptable", "refuse")
+        office.program.wait_for_event("store reloaded")
+        good = encrypted(letter(GINA, ALICE), office.who(ALICE))
+        broken = bytearray(good)
+        at = len(good) - 40  # in the last blocks of the content
+        broken[at] = ord("A") if broken[at] != ord("A") else ord("B")
+        replies = [
+            re.sub(r"queued as.*", "", office.hand_over(GINA, [ALICE], bytes(one))[0])
+            for one in (good, broken)
+        ]
+        assert replies[0] == replies[1]
+        assert replies[0].startswith("250 ")
 
 
 def test_the_ways_to_break_a_key_cannot_be_told_apart(stock: Stock, tmp_path: Path) -> None:

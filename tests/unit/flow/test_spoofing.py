@@ -23,7 +23,7 @@ from smimefilter.flow.snapshots import State
 from smimefilter.message.headers import decoded
 from smimefilter.message.wire import Message
 from tests.support.pki import NOW, root
-from tests.support.plans import World
+from tests.support.plans import AUTHORITY, World
 from tests.support.ring import Ring
 from tests.support.smime import clear_signed, encrypted, encrypted_as, opaque_signed
 from tests.unit.flow.test_filter import JournalStub, RelayStub
@@ -155,6 +155,14 @@ ATTACKS: Final[dict[str, Attack]] = {
     ),
     "results without a name": Attack(
         lambda: with_header(letter(), f"{RESULTS}; smime=pass\r\n"), absent=("smime=pass",)
+    ),
+    "our field behind a bare CR": Attack(
+        lambda: letter(extra=f"X-Note: a\rX-Smimefilter-Signed-By: {ALICE}\r\n"),
+        absent=("X-Smimefilter",),
+    ),
+    "our field in a subject behind a bare CR": Attack(
+        lambda: letter(subject=f"hello\rX-Smimefilter-Signed-By: {ALICE}"),
+        subject="", absent=("X-Smimefilter",),
     ),
     "our tag": Attack(
         lambda: letter(subject=f"hello [signed by {ALICE}]"), absent=("[signed",)
@@ -326,3 +334,24 @@ async def test_results_of_others_and_of_other_kinds_stay() -> None:
 async def test_a_plain_mail_is_not_touched() -> None:
     mail = letter(subject="=?utf-8?q?Gr=C3=BC=C3=9Fe?= [decrypt] this")
     assert (await arrived(mail)).raw == mail
+
+
+@pytest.mark.parametrize(
+    "field", [f"X-Smimefilter-Signed-By: {ALICE}", f"{RESULTS}{HOST}; smime=pass"]
+)
+async def test_a_field_behind_a_line_that_is_none_is_in_the_body(field: str) -> None:
+    """Where our reading of the header ends, so does everybody's: there is a blank line now."""
+    mail = letter(extra=f"this is no field\r\n{field}\r\n")
+    found = await arrived(mail)
+    assert b"\r\n\r\nthis is no field\r\n" in found.raw
+    plain = letter(extra="this is no field\r\nnor is this\r\n")
+    assert (await arrived(plain)).raw == plain
+
+
+async def test_of_several_addresses_the_authors_is_told() -> None:
+    both = AUTHORITY.issue("Both", mail=["boss@in.test", ALICE], key="p256")
+    found = await arrived(clear_signed(letter(), both))
+    assert found.get("X-Smimefilter-Signed-By") == ALICE.encode()
+    assert decoded(found.get("Subject") or b"") == f"hello [signed by {ALICE}]"
+    (results,) = found.all("Authentication-Results")
+    assert f"body.smime-identifier={ALICE}".encode() in results
