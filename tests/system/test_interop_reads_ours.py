@@ -14,7 +14,7 @@ from smimefilter.base.algorithms import ContentCipher, KeyTransport
 from tests.support.mails import LARGE, LETTERS, SMALL, Letter, same_content, same_entity
 from tests.support.programs import PROGRAMS
 from tests.support.programs.circle import RSA, Circle
-from tests.support.programs.program import Kind, Program, Refused
+from tests.support.programs.program import Kind, Program, Refused, stays_closed
 from tests.support.smime import clear_signed, encrypted, opaque_signed
 
 pytestmark = pytest.mark.system
@@ -63,8 +63,7 @@ def test_encrypted(circle: Circle, program: type[Program], kind: Kind, name: str
     cipher, transport = ENCRYPTED[kind]
     mail = encrypted(mail_of(letter), circle.user(), cipher=cipher, transport=transport)
     if kind not in program.can_read:
-        with pytest.raises(Refused, match=r"\w"):
-            reader.decrypt(mail)
+        assert stays_closed(lambda: reader.decrypt(mail), letter.entity)
         return
     same = same_content if program.composes else same_entity  # it may end the text once more
     found = same(letter.entity, reader.decrypt(mail).entity)

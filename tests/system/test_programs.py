@@ -26,6 +26,7 @@ from tests.support.programs.program import (
     Opened,
     Program,
     Refused,
+    stays_closed,
 )
 
 pytestmark = pytest.mark.system
@@ -93,9 +94,13 @@ def is_what_it_wrote(program: Program, letter: Letter, entity: bytes) -> bool:
 @pytest.mark.parametrize("kind", Kind)
 def test_reads_others(circle: Circle, kind_of_program: type[Program], kind: Kind) -> None:
     mail = written_by_others(circle, kind)
+    if kind not in kind_of_program.can_read and kind in ENCRYPTIONS:
+        decrypt = lambda: reader(circle, kind_of_program, kind).decrypt(mail)  # noqa: E731
+        assert stays_closed(decrypt, HELLO.entity)
+        return
     if kind not in kind_of_program.can_read:
         with pytest.raises(Refused, match=r"\w"):
-            read(reader(circle, kind_of_program, kind), mail, kind)
+            reader(circle, kind_of_program, kind).verify(mail)
         return
     opened = read(reader(circle, kind_of_program, kind), mail, kind)
     assert same_entity(HELLO.entity, opened.entity)
@@ -178,5 +183,5 @@ def test_a_mail_for_another_is_refused(circle: Circle, kind_of_program: type[Pro
     mail = circle.program(Openssl).encrypt(
         HELLO.entity, headers(HELLO), [circle.papers("rsa3072")], Kind.AES_256_CBC
     )
-    with pytest.raises(Refused, match=r"\w"):
-        circle.program(kind_of_program).decrypt(mail)
+    program = circle.program(kind_of_program)
+    assert stays_closed(lambda: program.decrypt(mail), HELLO.entity)
