@@ -28,6 +28,7 @@ from smimefilter.config import Config, Listener, NextHop, rooted
 from smimefilter.fetch.net import GuardedNet
 from smimefilter.files.policies import PolicyFiles
 from smimefilter.flow.activity import Activity
+from smimefilter.flow.crl_intake import CrlIntake
 from smimefilter.flow.crl_turns import Turns
 from smimefilter.flow.crls import CrlUpdates
 from smimefilter.flow.filter import Filter
@@ -55,6 +56,7 @@ NO_POLICY: Final = """\
 preferences: {}
 """
 ANOTHER_PORT: Final = "stop it, or choose another port"
+_READING: Final = timedelta(minutes=10)  # of what was fetched, waiting for others included
 GRACE: Final = 30.0  # seconds that mails under way have to end in when stopping
 
 
@@ -118,15 +120,23 @@ class App:
         self, net: Net, snapshots: Snapshots, meter: Meter | None = None
     ) -> CrlUpdates:
         """The fetching of CRLs."""
+        fetch = self.config.fetch
+        intake = CrlIntake(
+            snapshots=snapshots,
+            crls=self.database.crls,
+            clock=now,
+            turns=Turns(timedelta(seconds=fetch.every), random.random),
+            most=fetch.max_crls_size,
+        )
         return CrlUpdates(
             net=net,
             snapshots=snapshots,
             sources=self.database.crl_sources,
-            crls=self.database.crls,
+            intake=intake,
             journal=self.journal,
             clock=now,
-            turns=Turns(timedelta(seconds=self.config.fetch.every), random.random),
-            most=self.config.fetch.max_crl_size,
+            lease=timedelta(seconds=fetch.total_timeout) + _READING,
+            most=fetch.max_crl_size,
             meter=meter,
         )
 

@@ -118,10 +118,12 @@ class Fetch(Settings):
     every: Annotated[float, Field(ge=60)] = 21_600  # seconds between looks for a new CRL
     mail_waits: Annotated[float, Field(ge=0)] = 10  # seconds, for what its verdicts miss
     allow: tuple[Network, ...] = ()  # networks beside the Internet
+    deny: tuple[Network, ...] = ()  # networks never to fetch from, whatever `allow` says
     connect_timeout: Seconds = 10
     timeout: Seconds = 30  # for an answer, and for each pause in it
     total_timeout: Seconds = 300  # for the whole, redirects included
     max_crl_size: Annotated[int, Field(gt=0)] = 67_108_864  # bytes
+    max_crls_size: Annotated[int, Field(gt=0)] = 536_870_912  # bytes, of all CRLs together
     redirects: Annotated[int, Field(ge=0, le=10)] = 3
     proxy: SecretStr | None = None  # for HTTP and HTTPS; may have a password in it
     ca_file: Path | None = None  # roots for https and ldaps, beside the system's

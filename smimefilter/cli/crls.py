@@ -11,8 +11,8 @@ from rich.progress import Progress
 from smimefilter.app import App, now, updating
 from smimefilter.base.errors import AdminError
 from smimefilter.flow.certificates import SHORTEST_PREFIX
+from smimefilter.flow.crl_intake import FAILURES, Outcome, Update
 from smimefilter.flow.crl_states import State, state_of
-from smimefilter.flow.crls import FAILURES, Outcome, Update
 from smimefilter.flow.imports import import_crls
 from smimefilter.pki.crl import Crl, UnreadableCrl
 from smimefilter.pki.details import crl_issuer, scope_text

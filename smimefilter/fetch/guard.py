@@ -1,9 +1,10 @@
 """Where the way out may lead: to the Internet, and to networks the administrator names.
 
 URLs in certificates are written by strangers, and a gateway sees what strangers do not:
-loopback, the own network, the metadata service of a cloud. So an address is judged right
-before it is connected to, whoever wrote or resolved its name, and an IPv4 address inside an
-IPv6 one is judged too (mapped, RFC 4291 §2.5.5; NAT64, RFC 6052; 6to4, RFC 3056).
+loopback, this host, private networks, the metadata service of a cloud. So an address is judged
+right before it is connected to, whoever wrote or resolved its name, and an IPv4 address inside
+an IPv6 one is judged too (mapped, RFC 4291 §2.5.5; NAT64, RFC 6052; 6to4, RFC 3056). An own
+network with addresses of the Internet cannot be told from any other: `deny` names it.
 
 The tables are the special-purpose registries of IANA (RFC 6890), spelt out because the ones in
 `ipaddress` differ between Python versions. Raises `FetchFailed`.
@@ -12,6 +13,7 @@ The tables are the special-purpose registries of IANA (RFC 6890), spelt out beca
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Sequence
 from ipaddress import (
     IPv4Address,
@@ -35,6 +37,7 @@ _NOT_INTERNET_4: Final = tuple(
         "10.0.0.0/8",  # private
         "100.64.0.0/10",  # behind a provider's NAT
         "127.0.0.0/8",  # loopback
+        "168.63.129.16/32",  # the platform service of Azure, in every virtual network
         "169.254.0.0/16",  # link-local, and metadata of clouds
         "172.16.0.0/12",  # private
         "192.0.0.0/24",  # protocol assignments
@@ -63,26 +66,36 @@ _NUMBER: Final = re.compile(r"(?:.*\.)?(?:0x[0-9a-f]*|[0-9]+)\.?", re.IGNORECASE
 
 
 class Guard:
-    """Judges addresses; `allow` are networks beside the Internet."""
+    """Judges addresses; `allow` are networks beside the Internet, `deny` parts of either that
+    are never connected to."""
 
-    def __init__(self, allow: Sequence[IpNetwork] = ()) -> None:
+    def __init__(self, allow: Sequence[IpNetwork] = (), deny: Sequence[IpNetwork] = ()) -> None:
         self._allow = tuple(allow)
+        self._deny = tuple(deny)
 
     def allows(self, address: IpAddress) -> bool:
         """Whether the administrator names a network with this address."""
-        forms = [form for form in (address, embedded(address)) if form is not None]
-        return any(form in network for network in self._allow for form in forms)
+        return _is_in(address, self._allow) and not _is_in(address, self._deny)
 
     def permits(self, address: IpAddress) -> bool:
         """Whether it may be connected to."""
-        return self.allows(address) or _is_internet(address)
+        return not self._flaw(address)
 
     def check(self, address: IpAddress) -> None:
         """Raise `FetchFailed` unless it may be connected to."""
-        if not self.permits(address):
-            raise FetchFailed(
-                f"address {address} is not on the Internet, nor named by `allow` in `fetch`"
-            )
+        if flaw := self._flaw(address):
+            raise FetchFailed(f"address {address} {flaw}")
+
+    def _flaw(self, address: IpAddress) -> str:
+        if _is_in(address, self._deny):
+            return "is named by `deny` in `fetch`"
+        if self.allows(address):
+            return ""
+        if not _is_internet(address):
+            return "is not on the Internet, nor named by `allow` in `fetch`"
+        if any(map(_is_of_this_host, _forms(address))):
+            return "is one of this host, and not named by `allow` in `fetch`"
+        return ""
 
 
 EVERYWHERE: Final = Guard((ip_network("0.0.0.0/0"), ip_network("::/0")))
@@ -109,6 +122,25 @@ def embedded(address: IpAddress) -> IPv4Address | None:
     if address in _NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour
+
+
+def _forms(address: IpAddress) -> list[IpAddress]:
+    return [form for form in (address, embedded(address)) if form is not None]
+
+
+def _is_in(address: IpAddress, networks: Sequence[IpNetwork]) -> bool:
+    return any(form in network for network in networks for form in _forms(address))
+
+
+def _is_of_this_host(address: IpAddress) -> bool:
+    """Whether an interface has it: only then can a socket be bound to it."""
+    family = socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((str(address), 0))
+    except OSError:
+        return False
+    return True
 
 
 def _is_internet(address: IpAddress) -> bool:

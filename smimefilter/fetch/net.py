@@ -1,7 +1,9 @@
 """The way out: HTTP, HTTPS, LDAP and LDAPS behind one face, so many at one time.
 
 A URL waits for others of its own host first and only then for a place among all, so that a slow
-host holds up little but itself. Leaves where it may go to `guard.py`.
+host holds up little but itself. What a mail waits for has places of its own.
+
+Leaves where it may go to `guard.py`.
 """
 
 from __future__ import annotations
@@ -39,12 +41,11 @@ class GuardedNet:
         self._stack = AsyncExitStack()
         self._http: HttpClient | None = None
         self._ldap: LdapClient | None = None
-        self._places = asyncio.Semaphore(AT_ONCE)
-        self._hosts: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._places = {urgent: _Places() for urgent in (False, True)}
 
     async def __aenter__(self) -> Self:
-        guard = Guard(self._settings.allow)
-        resolver = Resolver(AT_ONCE)
+        guard = Guard(self._settings.allow, self._settings.deny)
+        resolver = Resolver(2 * AT_ONCE)
         self._stack.callback(resolver.close)
         self._http = HttpClient(self._settings, guard, resolver, self._context)
         self._stack.push_async_callback(self._http.close)
@@ -63,8 +64,9 @@ class GuardedNet:
     async def fetch(self, request: Request) -> Fetched:
         """The content behind a URL. Raises `FetchFailed`, and nothing else but cancellation."""
         patience = self._settings.total_timeout
+        places = self._places[request.urgent]
         try:
-            async with self._place(request.url), self._places, asyncio.timeout(patience):
+            async with places.of(request.url), places.all, asyncio.timeout(patience):
                 return await self._fetch(request)
         except FetchFailed:
             raise
@@ -85,7 +87,15 @@ class GuardedNet:
                 return await self._ldap.fetch(request)
         raise FetchFailed("neither an HTTP nor an LDAP URL")
 
-    def _place(self, url: str) -> asyncio.Semaphore:
+
+class _Places:
+    """How much may be under way at once."""
+
+    def __init__(self) -> None:
+        self.all: Final = asyncio.Semaphore(AT_ONCE)
+        self._hosts: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    def of(self, url: str) -> asyncio.Semaphore:
         """The places of a URL's host; forgotten when nobody waits for one."""
         try:
             host = urlsplit(url).hostname or ""

@@ -226,6 +226,7 @@ def _crls(store: StoreState, now: datetime) -> Iterable[Finding]:
 
 _MENDS: Final = (  # by words of what went wrong
     ("no CA at hand signed it", "import the certificate of its issuer"),
+    ("of all CRLs together", "raise `fetch: max-crls-size` in the settings, and restart"),
     ("larger than", "raise `fetch: max-crl-size` in the settings, and restart"),
     ("named by `allow`", "name its network in `fetch: allow` in the settings, and restart"),
     (

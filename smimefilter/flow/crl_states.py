@@ -54,7 +54,7 @@ def state_of(crl: Crl, moment: Moment) -> CrlState:
         return CrlState(State.INVALID, why, signer)
     if crl.this_update > moment.now:
         return CrlState(State.NOT_YET, f"issued {crl.this_update:%Y-%m-%d %H:%M}", signer)
-    newer = newer_than(issued, link, knowledge.crls_named(issued.issuer_name))
+    newer = newer_than(issued, link, knowledge.crls_named(issued.issuer_name), moment.now)
     if newer is not None:
         why = f"by the one of {newer.crl.this_update:%Y-%m-%d %H:%M}"
         return CrlState(State.SUPERSEDED, why, signer)

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from smimefilter.pki.crl import Crl
+from smimefilter.trust.span import later
 
 SOONEST: Final = timedelta(minutes=5)
 _LATE: Final = timedelta(minutes=1)  # clocks differ
@@ -33,7 +34,7 @@ class Turns:
         if crl.next_update is None:
             return turn
         early = crl.next_update - (crl.next_update - crl.this_update) / 10
-        for moment in (early, crl.next_update + _LATE):
+        for moment in (early, later(crl.next_update, _LATE)):
             if moment > now:
                 return min(turn, max(moment, now + SOONEST))
         return min(turn, now + SOONEST)  # out of date already: the next one is overdue

@@ -18,9 +18,11 @@ from datetime import datetime
 from typing import Final
 
 from smimefilter.base.envelope import Delivered
+from smimefilter.pki.certificate import Certificate
 from smimefilter.plan.opened import Lesson
 from smimefilter.ports.journal import Journal, MailRecord
 from smimefilter.ports.stores import Certificates, Correspondent, Correspondents, Shelf
+from smimefilter.trust.outline import may_be_ca
 
 from .snapshots import Snapshots
 
@@ -72,6 +74,11 @@ class Harvest:
             and snapshot.capabilities.get(lesson.address) != lesson.capabilities
         )
 
+    def _is_one_too_many(self, certificate: Certificate) -> bool:
+        """Of CAs of one name so many are enough: each of them costs whoever is below them."""
+        knowledge = self._snapshots.current.snapshot.trust.knowledge
+        return may_be_ca(certificate.der) and knowledge.is_crowded(certificate)
+
     async def keep(self) -> None:
         """Write what was learnt, until cancelled."""
         failing = False
@@ -100,7 +107,8 @@ class Harvest:
             await self._correspondents.put(said)
         for lesson in lessons:
             origin = f"signature of {lesson.address}"
-            await self._certificates.add(lesson.certificates, Shelf.CERTIFICATES, origin)
+            learnt = [one for one in lesson.certificates if not self._is_one_too_many(one)]
+            await self._certificates.add(learnt, Shelf.CERTIFICATES, origin)
         for lesson in lessons:
             if self._waiting.get(lesson.address) is lesson:
                 del self._waiting[lesson.address]

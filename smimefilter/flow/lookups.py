@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -28,9 +28,10 @@ from smimefilter.ports.net import FetchFailed, Net, Request
 from smimefilter.ports.stores import Certificates, OcspAnswers, Shelf
 from smimefilter.trust.knowledge import Knowledge
 from smimefilter.trust.link import Link
-from smimefilter.trust.ocsp import LONGEST, SKEW
+from smimefilter.trust.ocsp import LONGEST, SKEW, issuer_urls
 from smimefilter.trust.outline import public_key_of
 from smimefilter.trust.revocation import worth
+from smimefilter.trust.search import search
 from smimefilter.trust.verdict import IssuerNeed, Need, OcspNeed
 
 from .snapshots import Snapshots
@@ -39,6 +40,8 @@ MOST: Final = 1 << 16  # octets of an answer, or of certificates
 AT_ONCE: Final = 8
 SOONEST: Final = timedelta(minutes=1)  # between two tries
 LATEST: Final = timedelta(hours=1)
+HIGHEST: Final = 8  # certificates fetched above one
+OF_ONE: Final = 4  # issuers taken from one place
 _NONCE: Final = 32  # octets, RFC 9654 §2.1
 _REMEMBERED: Final = 10_000  # needs that were tried
 
@@ -156,6 +159,7 @@ class Lookups:
                 "application/ocsp-response",
                 body=question(need.certificate, need.issuer, nonce),
                 content_type="application/ocsp-request",
+                urgent=True,
             )
         )
         answer = OcspAnswer.read(fetched.content or b"")
@@ -191,26 +195,67 @@ class Lookups:
     # issuers
 
     async def _fetch_issuer(self, need: IssuerNeed) -> bool:
+        """Fetch what is missing up to a root. What leads to none is not stored: strangers
+        choose what is at the URLs of their certificates."""
+        origins: dict[Certificate, str] = {}
+        wanted: IssuerNeed | None = need
+        while wanted is not None and len(origins) < HIGHEST:
+            issuers, url = await self._issuers_of(wanted)
+            origins |= dict.fromkeys(issuers, url)
+            way = self._way_to_root(need.certificate, origins)
+            if way:
+                return await self._store(way, origins)
+            wanted = _need_above(issuers)
+        if origins:
+            trouble = FetchFailed("no root at hand is above what is there")
+            self._failed("issuer not fetched", need.urls[0], trouble, need.certificate)
+        return False
+
+    async def _issuers_of(self, need: IssuerNeed) -> tuple[list[Certificate], str]:
+        """Certificates that issued the one in need, and from where; a few, if any."""
         child = Link(need.certificate)
         for url in need.urls:
             try:
-                fetched = await self._net.fetch(
-                    Request(url, MOST, "application/pkix-cert, application/pkcs7-mime")
-                )
+                accept = "application/pkix-cert, application/pkcs7-mime"
+                fetched = await self._net.fetch(Request(url, MOST, accept, urgent=True))
                 found = read(fetched.content or b"", keys=False).certificates
             except (FetchFailed, UnreadableKeyFile) as trouble:
                 self._failed("issuer not fetched", url, trouble, need.certificate)
                 continue
             issuers = [one for one in found if _issued(one, child)]
-            if not issuers:
-                why = FetchFailed("what is there did not issue the certificate")
-                self._failed("issuer not fetched", url, why, need.certificate)
+            if issuers:
+                return issuers[:OF_ONE], url
+            why = FetchFailed("what is there did not issue the certificate")
+            self._failed("issuer not fetched", url, why, need.certificate)
+        return [], ""
+
+    def _way_to_root(
+        self, certificate: Certificate, more: Iterable[Certificate]
+    ) -> tuple[Certificate, ...]:
+        """The shortest way from a certificate to a root at hand, these included; or nothing."""
+        knowledge = self._knowledge.with_certificates(more)
+        ways = search(knowledge.link(certificate), knowledge).to_roots
+        return tuple(link.certificate for link in ways[0]) if ways else ()
+
+    async def _store(
+        self, way: tuple[Certificate, ...], origins: Mapping[Certificate, str]
+    ) -> bool:
+        """Store what was fetched and lies on the way; whether there was anything to."""
+        stored = False
+        for certificate in way:
+            url = origins.get(certificate)
+            if url is None:
                 continue
-            await self._certificates.add(issuers, Shelf.CERTIFICATES, f"AIA {url}"[:200])
+            if self._knowledge.is_crowded(certificate):
+                why = FetchFailed("so many of its name are at hand that no more are stored")
+                self._failed("issuer not fetched", url, why, certificate)
+                continue
+            await self._certificates.add([certificate], Shelf.CERTIFICATES, f"AIA {url}"[:200])
+            self._journal.note("issuer fetched", url=url, subject=certificate.subject)
+            stored = True
+        if stored:
             await self._snapshots.look()
-            self._journal.note("issuer fetched", url=url, subject=issuers[0].subject)
-            return True
-        return False
+        return stored
 
     def _failed(self, what: str, url: str, why: Exception, about: Certificate) -> None:
         trouble = AdminError(str(why), where=url)
@@ -242,3 +287,15 @@ def _issued(issuer: Certificate, child: Link) -> bool:
         return issuer.is_ca and link.name == child.issuer_name and child.signed_by(link)
     except UnreadableCertificate:
         return False
+
+
+def _need_above(issuers: Iterable[Certificate]) -> IssuerNeed | None:
+    """Where the next one up is to be had."""
+    for issuer in issuers:
+        try:
+            urls = issuer_urls(issuer)
+            if urls and not issuer.is_self_issued:
+                return IssuerNeed(issuer, urls)
+        except UnreadableCertificate:
+            continue
+    return None

@@ -30,6 +30,8 @@ from smimefilter.base.thumbprint import (
 
 _E = TypeVar("_E", bound=x509.ExtensionType)
 
+LARGEST: Final = 1 << 16  # octets; what is larger is meant to be a burden
+
 SMTP_UTF8_MAILBOX: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.9")
 
 KEY_USAGES: Final = {
@@ -125,9 +127,11 @@ class Certificate:
     @cached_property
     def parsed(self) -> x509.Certificate:
         """The same certificate as a `cryptography` object."""
+        if len(self.der) > LARGEST:
+            raise UnreadableCertificate(f"larger than {LARGEST // 1024} KiB")
         try:
             return x509.load_der_x509_certificate(self.der)
-        except (ValueError, x509.InvalidVersion) as error:
+        except (ValueError, TypeError, x509.InvalidVersion) as error:
             if _DSA_BARE in self.der:
                 return self._parsed_without_key()
             raise UnreadableCertificate(f"not a certificate: {error}") from None
@@ -137,7 +141,7 @@ class Certificate:
         §2.3.2). Everything else it reads, with the key as one of a kind unknown to it."""
         try:
             return x509.load_der_x509_certificate(self.der.replace(_DSA_BARE, _DSA_STAND_IN, 1))
-        except (ValueError, x509.InvalidVersion) as error:
+        except (ValueError, TypeError, x509.InvalidVersion) as error:
             raise UnreadableCertificate(f"not a certificate: {error}") from None
 
     @cached_property
@@ -146,7 +150,9 @@ class Certificate:
         parsed = self.parsed
         try:
             return parsed.extensions
-        except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        except (
+            ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType,
+        ) as error:  # fmt: skip
             raise UnreadableCertificate(f"an extension cannot be read: {error}") from None
 
     # names
@@ -379,7 +385,7 @@ class Certificate:
 def _name(certificate: x509.Certificate, which: str) -> x509.Name:
     try:
         name = getattr(certificate, which)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:  # TypeError: a commonName as BIT STRING
         raise UnreadableCertificate(f"the {which} cannot be read: {error}") from None
     assert isinstance(name, x509.Name)
     return name

@@ -1,10 +1,11 @@
 """What a CRL revokes, by serial number: an index over the DER of its entries.
 
-A hash table of offsets into the bytes (`array`, no object per entry), so that a million
-entries cost their bytes and six more each, and a lookup costs microseconds. Made in one walk
-that looks at every entry; what an entry says is read when it is found. In an indirect CRL an
-entry may name another issuer, for itself and those that follow (§5.3.3): where that changes is
-kept beside the table.
+Offsets into the bytes, in buckets by a hash of the serial (`array`, no object per entry), so
+that a million entries cost their bytes and six more each, and a lookup costs microseconds. Made
+in one walk that looks at every entry, in a time that grows with their number alone, whatever
+the serials are; what an entry says is read when it is found. In an indirect CRL an entry may
+name another issuer, for itself and those that follow (§5.3.3): where that changes is kept
+beside the buckets.
 
 Leaves the rest of the CRL to `crl.py`. RFC 5280 §5.1.2.6 and §5.3. Raises `BadDer`, and
 `IndexError` where the bytes end too early.
@@ -17,6 +18,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Final
 from zlib import crc32
 
@@ -37,6 +39,7 @@ REASONS: Final = {
 
 _SINCE_EVER: Final = datetime(1, 1, 1, tzinfo=UTC)
 _SEEN_LIMIT: Final = 4096  # distinct entry extensions remembered while walking
+_LOOKED_AT: Final = 4096  # entries of one bucket; serials that share one are made to
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,32 +51,35 @@ class Revocation:
 
 
 class RevokedIndex:
-    """Where in the DER the entry of a serial number begins: open addressing, 3/4 full."""
+    """Where in the DER the entry of a serial number begins; two entries to a bucket."""
 
-    __slots__ = ("_count", "_der", "_issuers", "_table", "unprocessed")
+    __slots__ = ("_der", "_issuers", "_positions", "_starts", "unprocessed")
 
     def __init__(self, der: bytes, start: int, end: int) -> None:
         self._der: Final = der
         self.unprocessed = False
         self._issuers: Final = array("I")  # where entries begin that name their issuer
         hashes, positions = self._walk(start, end)
-        self._count: Final = len(positions)
-        size = len(positions) * 4 // 3 + 1
-        table = array("I", bytes(4 * size))
+        buckets = len(positions) // 2 + 1
+        ends = array("I", bytes(4 * (buckets + 1)))
+        for digest in hashes:
+            ends[digest % buckets + 1] += 1
+        ends = array("I", accumulate(ends))
+        self._starts: Final = ends[:]  # of each bucket among the positions
+        self._positions: Final = array("I", bytes(4 * len(positions)))
         for digest, position in zip(hashes, positions, strict=True):
-            slot = digest % size
-            while table[slot]:
-                slot = slot + 1 if slot + 1 < size else 0
-            table[slot] = position
-        self._table: Final = table
+            bucket = digest % buckets
+            self._positions[ends[bucket]] = position
+            ends[bucket] += 1
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._positions)
 
     @property
     def size_in_bytes(self) -> int:
         """Memory it takes beside the DER."""
-        return self._table.itemsize * (len(self._table) + len(self._issuers))
+        arrays = (self._starts, self._positions, self._issuers)
+        return sum(one.itemsize * len(one) for one in arrays)
 
     @property
     def other_issuers(self) -> bool:
@@ -133,25 +139,28 @@ class RevokedIndex:
     ) -> Revocation | None:
         """The entry for a serial number, by `Crl.find`'s rules.
 
-        `among` is given the names of the issuer an entry is for, none for the CRL's own.
+        `among` is given the names of the issuer an entry is for, none for the CRL's own. Where
+        too many serials share a bucket, this one counts as revoked.
         """
-        der, table = self._der, self._table
+        der = self._der
         content = serial_octets(serial)
         if len(content) >= 0x80:
             return None
         needle = b"\x02%c%b" % (len(content), content)
-        slot = crc32(content) % len(table)
+        bucket = crc32(content) % (len(self._starts) - 1)
+        start, end = self._starts[bucket], self._starts[bucket + 1]
         removed = None
-        while position := table[slot]:
-            start = position + 2 + (der[position + 1] & 0x7F if der[position + 1] > 0x7F else 0)
-            if der.startswith(needle, start) and (
+        for position in self._positions[start : min(end, start + _LOOKED_AT)]:
+            at = position + 2 + (der[position + 1] & 0x7F if der[position + 1] > 0x7F else 0)
+            if der.startswith(needle, at) and (
                 among is None or among(self._issuer_of(position))
             ):
-                entry = self._entry(position, start + len(needle))
+                entry = self._entry(position, at + len(needle))
                 if entry.reason != REMOVED:
                     return entry
                 removed = entry
-            slot = slot + 1 if slot + 1 < len(table) else 0
+        if end - start > _LOOKED_AT:
+            return Revocation(_SINCE_EVER, "unreadable")
         return removed
 
     def _issuer_of(self, position: int) -> tuple[bytes, ...]:

@@ -26,6 +26,7 @@ class Request:
     content_type: str = ""
     etag: str = ""  # of what is at hand already: unchanged content is not sent again
     last_modified: str = ""
+    urgent: bool = False  # a mail waits for it
 
 
 @dataclass(frozen=True, slots=True)

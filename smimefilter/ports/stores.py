@@ -214,11 +214,14 @@ class CrlSources(Protocol):
     async def follow(self, urls: Collection[str], now: datetime) -> None:
         """Keep exactly these URLs; new ones are due at once."""
 
+    async def due(self, now: datetime) -> list[str]:
+        """The URLs whose turn it is and that nobody has, the one longest due first."""
+
     async def claim(
-        self, now: datetime, until: datetime, urls: Collection[str] | None = None
+        self, now: datetime, until: datetime, urls: Collection[str], *, due: bool
     ) -> list[CrlSource]:
-        """Those due, or of these whether due or not, that nobody else has; ours from now on,
-        with a lease until then."""
+        """Those of these that nobody else has, and with `due` whose turn it is; ours from now
+        on, with a lease until then."""
 
     async def settle(self, source: CrlSource) -> None:
         """Store how it went, and let go of it."""

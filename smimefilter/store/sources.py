@@ -44,15 +44,21 @@ class SqlCrlSources:
             for url in known - set(urls):
                 await transaction.write(sa.delete(crl_sources).where(_c.url == url))
 
+    async def due(self, now: datetime) -> list[str]:
+        """The URLs whose turn it is and that nobody has, the one longest due first."""
+        query = sa.select(_c.url).where(*_due(now)).order_by(_c.due, _c.url)
+        async with self._sessions.reading() as connection:
+            return list(await connection.scalars(query))
+
     async def claim(
-        self, now: datetime, until: datetime, urls: Collection[str] | None = None
+        self, now: datetime, until: datetime, urls: Collection[str], *, due: bool
     ) -> list[CrlSource]:
-        """Those due, or of these whether due or not, that nobody else has; ours from now on,
-        with a lease until then."""
-        wanted = _c.due <= seconds(now) if urls is None else _c.url.in_(urls)
-        free = _c.leased_until <= seconds(now)
+        """Those of these that nobody else has, and with `due` whose turn it is; ours from now
+        on, with a lease until then."""
+        free = _due(now) if due else (_c.leased_until <= seconds(now),)
+        wanted = _ALL.where(_c.url.in_(urls), *free)
         async with self._sessions.keeping_books() as transaction:
-            found = [_source(row) for row in await transaction.read(_ALL.where(wanted, free))]
+            found = [_source(row) for row in await transaction.read(wanted)]
             these = _c.url.in_([source.url for source in found])
             leased = sa.update(crl_sources).where(these).values(leased_until=seconds(until))
             await transaction.write(leased)
@@ -68,6 +74,10 @@ class SqlCrlSources:
         """All, by URL."""
         async with self._sessions.reading() as connection:
             return [_source(row) for row in await connection.execute(_ALL)]
+
+
+def _due(now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    return _c.due <= seconds(now), _c.leased_until <= seconds(now)
 
 
 def _row(source: CrlSource) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 A verdict is kept for a certificate, a purpose and rules, of one `Knowledge`; new knowledge
 comes with a new cache, so nothing has to be taken back. Answers of OCSP come one by one: they
-share the cache, and a verdict that rests on one is made again when there is another. A hit
+share the cache, and a verdict that rests on one is made again when there is another. Strangers'
+certificates are judged too, so what is kept is bounded in octets as well as in number. A hit
 costs about a microsecond.
 """
 
@@ -19,14 +20,19 @@ from .engine import judge
 from .knowledge import Knowledge
 from .verdict import Purpose, TrustRules, Verdict
 
-_Key = tuple[bytes, Purpose, TrustRules]
+SIZE: Final = 65536  # verdicts
+OCTETS: Final = 1 << 27  # of the certificates they are about
+
+_Key = tuple[str, Purpose, TrustRules]
 
 
 class VerdictCache:
-    """At most `size` verdicts; those not asked for go first."""
+    """At most `size` verdicts, on certificates of `octets`; those not asked for go first."""
 
-    def __init__(self, size: int = 65536) -> None:
+    def __init__(self, size: int = SIZE, octets: int = OCTETS) -> None:
         self._half: Final = max(1, size // 2)
+        self._half_octets: Final = octets // 2
+        self._octets = 0  # of the young
         self._young: dict[_Key, Verdict] = {}
         self._old: dict[_Key, Verdict] = {}
 
@@ -34,26 +40,28 @@ class VerdictCache:
         self, certificate: Certificate, purpose: Purpose, at: datetime, rules: TrustRules
     ) -> Verdict | None:
         """The verdict, if it is kept and holds at that time."""
-        key = (certificate.der, purpose, rules)
+        key = (certificate.thumbprint, purpose, rules)
         verdict = self._young.get(key)
         if verdict is None:
             verdict = self._old.get(key)
             if verdict is None:
                 return None
-            self._keep(key, verdict)
+            self._keep(key, verdict, len(certificate.der))
         return verdict if verdict.holds_from <= at < verdict.holds_until else None
 
     def put(self, certificate: Certificate, rules: TrustRules, verdict: Verdict) -> None:
         """Keep a verdict that was made under `rules`."""
-        self._keep((certificate.der, verdict.purpose, rules), verdict)
+        key = (certificate.thumbprint, verdict.purpose, rules)
+        self._keep(key, verdict, len(certificate.der))
 
     def __len__(self) -> int:
         return len(self._young.keys() | self._old.keys())
 
-    def _keep(self, key: _Key, verdict: Verdict) -> None:
-        if len(self._young) >= self._half:
-            self._old, self._young = self._young, {}
+    def _keep(self, key: _Key, verdict: Verdict, octets: int) -> None:
+        if len(self._young) >= self._half or self._octets + octets > self._half_octets:
+            self._old, self._young, self._octets = self._young, {}, 0
         self._young[key] = verdict
+        self._octets += octets
 
 
 class Trust:

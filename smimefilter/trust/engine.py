@@ -18,7 +18,7 @@ from enum import IntEnum
 from typing import Final
 
 from smimefilter.base.reasons import Because, Reason
-from smimefilter.pki.certificate import Certificate, UnreadableCertificate
+from smimefilter.pki.certificate import Certificate
 from smimefilter.pki.ocsp import OcspAnswer
 from smimefilter.pki.usage import for_encryption, for_signing, for_verifying
 
@@ -81,7 +81,7 @@ def examine(
     try:
         judgement = _Judgement(knowledge.link(certificate), purpose, rules, knowledge, span)
         outcome = judgement.outcome()
-    except UnreadableCertificate as error:
+    except (ValueError, TypeError, OverflowError) as error:  # as `UnreadableCertificate` is
         unreadable = Reason(Because.UNREADABLE, certificate.thumbprint, detail=str(error))
         why = (unreadable,)
         return Examination(Verdict(Standing.UNTRUSTED, purpose, why, (), span.start, span.end))

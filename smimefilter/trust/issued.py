@@ -16,6 +16,7 @@ from smimefilter.pki.revoked import Revocation
 
 from .link import Link
 from .names import name_key
+from .proofs import Proofs
 from .scopes import Place, PlaceName, place_names
 from .signature import Scheme, scheme_of, verifies
 
@@ -28,7 +29,7 @@ class IssuedCrl:
         self.issuer_name: Final = name_key(crl.issuer_der)
         # CRLs of one scope supersede each other
         self.scope: Final = (self.issuer_name, crl.scope.der if crl.scope else b"")
-        self._proofs: Final[dict[bytes, bool]] = {}
+        self._proofs: Final = Proofs()
 
     @cached_property
     def scheme(self) -> Scheme | None:
@@ -38,14 +39,16 @@ class IssuedCrl:
     @property
     def is_proven(self) -> bool:
         """Whether a key is known already that made its signature."""
-        return any(self._proofs.values())
+        return self._proofs.any
+
+    def knows(self, link: Link) -> bool:
+        """Whether it was checked before if the key of `link` made its signature."""
+        return self._proofs.get(link.key) is not None
 
     def signed_by(self, link: Link) -> bool:
         """Whether the key of `link` made its signature; checked once, remembered."""
         proof = self._proofs.get(link.key)
-        if proof is None:
-            proof = self._proofs[link.key] = self._check(link)
-        return proof
+        return self._proofs.note(link.key, self._check(link)) if proof is None else proof
 
     def listing(self, link: Link) -> Revocation | None:
         """Its entry for a certificate, if there is one."""

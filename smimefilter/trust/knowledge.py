@@ -33,6 +33,7 @@ from .outline import may_be_ca, may_sign_crls, subject_of
 
 NO_TRUST_LIST: Final = TrustList()
 NO_ANSWERS: Final[Mapping[str, OcspAnswer]] = MappingProxyType({})
+CROWD: Final = 16  # certificates of one name; an administrator may import more
 _LIKELY: Final = 4  # certificates of one name whose keys are tried beforehand
 
 
@@ -114,6 +115,13 @@ class Knowledge:
         """Roots, then other certificates of CAs and CRL signers, with this subject."""
         return self._by_name.get(name, ())
 
+    def is_crowded(self, certificate: Certificate) -> bool:
+        """Whether so many have its subject already that no other is learnt by itself."""
+        try:
+            return len(self.named(name_key(subject_of(certificate.der)))) >= CROWD
+        except BadDer:
+            return True
+
     def is_struck(self, link: Link) -> bool:
         """Black-listed itself, or a CA with the key of a CA that is."""
         if not self.trust_list.has_black:
@@ -150,6 +158,11 @@ class Knowledge:
     def crls(self) -> Sequence[Crl]:
         """All, as they are stored."""
         return self._crls
+
+    @property
+    def issued_crls(self) -> Iterator[IssuedCrl]:
+        """All, as verdicts look at them."""
+        return chain.from_iterable(self._crls_by_name.values())
 
     def crls_named(self, name: NameKey) -> Sequence[IssuedCrl]:
         """CRLs of an issuer of this name, the newest first."""

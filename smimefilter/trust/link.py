@@ -8,6 +8,7 @@ Raises `UnreadableCertificate` from every property, for a certificate that canno
 
 from __future__ import annotations
 
+import hashlib
 from functools import cached_property
 from typing import Final
 
@@ -20,6 +21,7 @@ from .constraints import MailConstraints, mail_constraints
 from .names import NameKey, name_key
 from .outline import signature_algorithm, signed_part
 from .policies import Policies, policies_of
+from .proofs import Proofs
 from .scopes import Place, places
 from .signature import Scheme, scheme_of, verifies
 from .subtrees import Named, Subtrees, names_of, subtrees_of
@@ -30,7 +32,7 @@ class Link:
 
     def __init__(self, certificate: Certificate) -> None:
         self.certificate: Final = certificate
-        self._proofs: Final[dict[bytes, bool]] = {}
+        self._proofs: Final = Proofs()
 
     def __repr__(self) -> str:
         return f"<Link {self.certificate.subject}>"
@@ -52,13 +54,14 @@ class Link:
 
     @cached_property
     def key(self) -> bytes:
-        """The public key, in one encoding: certificates of one key have it alike. Where it
-        cannot be read the certificate stands for it."""
+        """SHA-256 of the public key, in one encoding: certificates of one key have it alike.
+        Where it cannot be read the certificate stands for it."""
         try:
             public = self.certificate.public_key
         except UnreadableCertificate:
-            return self.certificate.der
-        return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            return hashlib.sha256(self.certificate.der).digest()
+        der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return hashlib.sha256(der).digest()
 
     @cached_property
     def scheme(self) -> Scheme | None:
@@ -110,12 +113,14 @@ class Link:
         hint, found = self.certificate.authority_key_id, issuer.certificate.subject_key_id
         return hint is None or found is None or hint == found
 
+    def knows(self, issuer: Link) -> bool:
+        """Whether it was checked before if the key of `issuer` made its signature."""
+        return self._proofs.get(issuer.key) is not None
+
     def signed_by(self, issuer: Link) -> bool:
         """Whether the key of `issuer` made its signature; checked once, remembered."""
         proof = self._proofs.get(issuer.key)
-        if proof is None:
-            proof = self._proofs[issuer.key] = self._check(issuer)
-        return proof
+        return self._proofs.note(issuer.key, self._check(issuer)) if proof is None else proof
 
     def _check(self, issuer: Link) -> bool:
         scheme = self.scheme

@@ -5,8 +5,9 @@ by the issuer's key or by a delegate: whoever the issuer itself gave a certifica
 answers. A delegate's certificate is valid in time, strong and, unless the issuer waives that,
 not revoked by a CRL at hand. An answer that does not count says nothing at all.
 
-As with CRLs, time takes away what an answer clears and not what it revokes: *revoked* stays so
-until a newer answer says otherwise, and its delegate need only have been valid when it signed.
+As with CRLs, a doubt takes away what an answer clears and not what it revokes: *revoked* stays
+so until a newer answer says otherwise. Its delegate need only have been valid when it signed,
+and may be weak, revoked or black-listed by now.
 
 Leaves reading to `pki/ocsp.py`, what a status means for a path to `revocation.py`, fetching to
 `flow/lookups.py`. RFC 6960 §3.2 and §4.2.2.2; `docs/decisions/0010-ocsp.md`.
@@ -34,7 +35,7 @@ from .outline import extension_of, public_key_of
 from .path import day, time_problems
 from .search import Way
 from .signature import scheme_of, verifies
-from .span import Span, later
+from .span import Span, earlier, later
 from .strength import weak_key, weak_signature
 from .verdict import TrustRules
 
@@ -92,13 +93,16 @@ def told(
     single = answer.single_for(link.certificate, key)
     if single is None:
         return Told(words="the answer is about other certificates")
-    if not span.reaches(single.this_update - SKEW):
+    if not span.reaches(earlier(single.this_update, SKEW)):
         return Told(words=f"not given yet at that time: {day(single.this_update)}")
+    revokes = single.status == "revoked"
     stale = _stale(single, span)
-    if stale and single.status != "revoked":
+    if stale and not revokes:
         return Told(words=stale)
-    signed = Span(single.this_update) if single.status == "revoked" else span
-    if flaw := _unsigned(answer, way, knowledge, rules, signed, is_revoked):
+    signer, flaw = _signer(answer, way, Span(single.this_update) if revokes else span)
+    if signer is not None and not revokes:
+        flaw = _doubt(answer, signer, way, knowledge, rules, is_revoked)
+    if flaw:
         return Told(words=flaw)
     return Told(single.status, _words(single), wanted=bool(stale))
 
@@ -116,46 +120,31 @@ def _words(single: Single) -> str:
     return f"{day(single.revoked_at)}{because}; {of}"
 
 
-def _unsigned(
-    answer: OcspAnswer,
-    way: Way,
-    knowledge: Knowledge,
-    rules: TrustRules,
-    span: Span,
-    is_revoked: Callable[[Way], bool],
-) -> str:
-    """Why the signature of an answer does not count; empty when it does."""
+def _signer(answer: OcspAnswer, way: Way, span: Span) -> tuple[Link | None, str]:
+    """Who signed an answer and was entitled to; or why nobody was."""
     scheme = scheme_of(answer.signature_algorithm)
-    if weak := weak_signature(scheme, rules):
-        return f"its answer is {weak}"
-    assert scheme is not None
+    if scheme is None:
+        return None, "its answer is signed with an algorithm unknown here"
     flaw = "its answer is signed by nobody entitled to"
     for signer in (way[1], *map(Link, answer.certificates)):
-        key = signer.certificate.public_key
-        if not verifies(key, scheme, answer.signature, answer.signed):
-            continue
-        if signer is way[1] or signer.key == way[1].key:
-            return ""
         try:
-            problems = list(_delegate_problems(signer, way, knowledge, rules, span, is_revoked))
+            key = signer.certificate.public_key
+            if not verifies(key, scheme, answer.signature, answer.signed):
+                continue
+            if signer.key == way[1].key:
+                return way[1], ""
+            problems = list(_delegate_problems(signer, way[1], span))
         except (UnreadableCertificate, BadDer) as error:
             problems = [f"has a certificate that cannot be read: {error}"]
         if not problems:
-            return ""
+            return signer, ""
         flaw = f"whoever signed its answer {problems[0]}"
-    return flaw
+    return None, flaw
 
 
-def _delegate_problems(
-    signer: Link,
-    way: Way,
-    knowledge: Knowledge,
-    rules: TrustRules,
-    span: Span,
-    is_revoked: Callable[[Way], bool],
-) -> Iterator[str]:
+def _delegate_problems(signer: Link, issuer: Link, span: Span) -> Iterator[str]:
     """Why somebody may not answer for the issuer."""
-    certificate, issuer = signer.certificate, way[1]
+    certificate = signer.certificate
     if signer.issuer_name != issuer.name or not signer.signed_by(issuer):
         yield "has its certificate from another issuer"
         return
@@ -166,11 +155,28 @@ def _delegate_problems(
         yield "may not sign"
     for because, detail in time_problems(signer, span):
         yield f"has a certificate that is {because.value} {detail}"
-    if weak_key(certificate, rules) or weak_signature(signer.scheme, rules):
-        yield "has a weak key, or is weakly signed"
     if any(True for _ in unprocessed_extensions(certificate)):
         yield "has a critical extension that is not understood"
+
+
+def _doubt(
+    answer: OcspAnswer,
+    signer: Link,
+    way: Way,
+    knowledge: Knowledge,
+    rules: TrustRules,
+    is_revoked: Callable[[Way], bool],
+) -> str:
+    """Why an answer clears nobody although its signer was entitled; empty when it does."""
+    if weak := weak_signature(scheme_of(answer.signature_algorithm), rules):
+        return f"its answer is {weak}"
+    if signer is way[1]:
+        return ""
+    certificate, who = signer.certificate, "whoever signed its answer"
+    if weak_key(certificate, rules) or weak_signature(signer.scheme, rules):
+        return f"{who} has a weak key, or is weakly signed"
     if knowledge.is_struck(signer):
-        yield "is black-listed"
-    elif extension_of(certificate.der, _NO_CHECK) is None and is_revoked((signer, *way[1:])):
-        yield "is revoked"
+        return f"{who} is black-listed"
+    if extension_of(certificate.der, _NO_CHECK) is None and is_revoked((signer, *way[1:])):
+        return f"{who} is revoked"
+    return ""

@@ -1,11 +1,12 @@
 """What the CRLs at hand say about the certificates of a path.
 
 For each certificate below the root, the CRLs that may speak for it are asked from the newest
-down: those of its issuer, and those of the CRL issuers its distribution points name. The first
-that lists it revokes it. Each that covers it, is in force and does not list it clears it for
-the reasons it would tell; it is clear when all reasons are told. A newer CRL supersedes the
-older ones of its scope; one of a doubtful signer only keeps them from clearing. What an older
-one of another key lists stays revoked: a CA that changed its key may keep a set for each.
+down: those of its issuer, and those of the CRL issuers its distribution points name. Each that
+covers it, is in force and does not list it clears it for the reasons it would tell; it is clear
+when all reasons are told. A newer CRL supersedes the older ones of its scope; one of a doubtful
+signer only keeps them from clearing. Whatever is clear or superseded, every CRL that lists the
+certificate is heard, and revokes it, unless a newer one of its own key covers the same: other
+keys of the name may be those of a CA that keeps a set for each, or of another CA.
 
 What a CRL cannot answer it does not answer: one for other certificates, a delta without its
 base, one with critical extensions nobody here processes, one out of date or of a doubtful
@@ -47,6 +48,7 @@ from .verdict import OcspNeed, TrustRules
 
 _Told = tuple[Because, str]
 _Scope = tuple[NameKey, bytes]
+_Key = bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,16 +201,16 @@ class _Asked:
         self._span = span
         self._status = _Status()
         self._elsewhere: IssuedCrl | None = None  # the newest that is for other certificates
-        self._superseded: dict[_Scope, bytes] = {}  # and by whose key's CRL
+        self._settled: set[tuple[_Scope, _Key]] = set()  # heard; older ones have no say
+        self._superseded: set[_Scope] = set()  # by any key; older ones clear nobody
         self._in_doubt: set[_Scope] = set()  # their newest CRL is of a doubtful signer
 
     def ask(self) -> _Status:
         status = self._status
         for crl in self._crls:
-            if crl.scope in self._superseded:
-                self._hear_another_key(crl)
-            elif not status.is_clear:
-                self._hear(crl)
+            entry = crl.listing(self._link)
+            if entry or not (status.is_clear or crl.scope in self._superseded):
+                self._hear(crl, entry)
             if status.revoked:
                 return status
         if status.is_clear:
@@ -223,9 +225,9 @@ class _Asked:
             status.notes.append((Because.NO_CRL, ""))
         return status
 
-    def _hear(self, crl: IssuedCrl) -> None:
-        """Ask one CRL; whether older ones of its scope have a say is settled then."""
-        entry, reasons = crl.listing(self._link), crl.reasons_for(self._link)
+    def _hear(self, crl: IssuedCrl, entry: Revocation | None) -> None:
+        """Ask one CRL; whether older ones have a say is settled then."""
+        reasons = crl.reasons_for(self._link)
         if entry is None and not reasons:
             self._elsewhere = self._elsewhere or crl
             return
@@ -233,7 +235,9 @@ class _Asked:
         if signer is None:
             self._reject(crl, flaw, listed=entry is not None)
             return
-        if self._revokes(crl, signer, entry):
+        if self._is_replaced(crl, signer) or self._revokes(crl, signer, entry):
+            return
+        if self._status.is_clear or crl.scope in self._superseded:
             return
         if flaw := self._cannot_clear(crl, reasons):
             self._note(Because.CRL_INCONCLUSIVE, crl, flaw)
@@ -248,31 +252,28 @@ class _Asked:
                 self._note(Because.CRL_INCONCLUSIVE, crl, flaw)
                 return
         if self._answers(crl, base, signer, reasons):
-            self._superseded[crl.scope] = signer.link.key
+            self._superseded.add(crl.scope)
+            self._settled.add((crl.scope, signer.link.key))
 
-    def _hear_another_key(self, crl: IssuedCrl) -> None:
-        """What a superseded CRL lists counts, unless there is a newer one of its own key."""
-        entry = crl.listing(self._link)
-        if entry is None:
-            return
-        signer, flaw = self._signer(crl)
-        if signer is None:
-            self._reject(crl, flaw, listed=True)
-        elif signer.link.key != self._superseded[crl.scope] and not any(
-            self._supersedes(newer, signer, crl) for newer in self._crls
-        ):
-            self._revokes(crl, signer, entry)
+    def _is_replaced(self, crl: IssuedCrl, signer: Signer) -> bool:
+        """Whether a newer CRL of its own key has taken its place, of its scope or one that
+        tells all reasons. What a doubtful signer says takes nothing back."""
+        if (crl.scope, signer.link.key) in self._settled:
+            return True
+        if signer.doubt:
+            return False
+        return any(self._replaces(newer, signer, crl) for newer in self._crls)
 
-    def _supersedes(self, crl: IssuedCrl, signer: Signer, other: IssuedCrl) -> bool:
-        """Whether a CRL takes the place of another that `signer` signed."""
+    def _replaces(self, crl: IssuedCrl, signer: Signer, other: IssuedCrl) -> bool:
+        reasons = crl.reasons_for(self._link)
         return (
-            crl.scope == other.scope
-            and newness(crl) > newness(other)
+            newness(crl) > newness(other)
+            and (crl.scope == other.scope or reasons == ALL_REASONS)
             and not crl.crl.is_delta
-            and not self._cannot_clear(crl, crl.reasons_for(self._link))
+            and crl.listing(self._link) is None
+            and not self._cannot_clear(crl, reasons)
             and self._span.reaches(crl.crl.this_update)
-            and self._signers.effort.spend(1)
-            and crl.signed_by(signer.link)
+            and self._signers.effort.proves(crl, signer.link)
         )
 
     def _answers(

@@ -3,8 +3,9 @@
 A step up is a CA certificate whose subject is the issuer's name and whose key made the
 signature; the authorityKeyIdentifier only says which to try first. The shortest ways come
 first. No way names one key under one name twice, so cross certificates end in no loop, and the
-work is bounded whatever certificates there are. For a signer of CRLs only the ways to one root
-are looked for, whatever lies on them.
+work is bounded whatever certificates there are. What costs is a step up, and a signature never
+checked before: others of the same name, however many, keep nobody from the one that fits. For
+a signer of CRLs only the ways to one root are looked for, whatever lies on them.
 
 Leaves the validity of a way to `path.py`. RFC 4158 §2 and §5.
 Raises `UnreadableCertificate` when the certificate itself cannot be read.
@@ -15,7 +16,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from smimefilter.pki.certificate import UnreadableCertificate
 
@@ -26,16 +27,29 @@ Way = tuple[Link, ...]  # from the certificate up
 
 MAX_LENGTH: Final = 12  # certificates of one way
 MAX_WAYS: Final = 24  # to roots
-MAX_STEPS: Final = 150  # candidate issuers looked at
+MAX_STEPS: Final = 150  # up, on all ways together
+MAX_CHECKS: Final = 150  # of signatures
+MAX_NAMED: Final = 1000  # certificates of one name looked at
+
+
+class Signed(Protocol):
+    """What has a signature: a link, a CRL."""
+
+    def knows(self, issuer: Link, /) -> bool:
+        """Whether it was checked before if the key of `issuer` made it."""
+
+    def signed_by(self, issuer: Link, /) -> bool:
+        """Whether the key of `issuer` made it."""
 
 
 class Effort:
     """How much work is left; what there is too little of makes it fall short."""
 
-    __slots__ = ("fell_short", "left")
+    __slots__ = ("checks", "fell_short", "left")
 
-    def __init__(self, steps: int = MAX_STEPS) -> None:
+    def __init__(self, steps: int = MAX_STEPS, checks: int = MAX_CHECKS) -> None:
         self.left = steps
+        self.checks = checks
         self.fell_short = False
 
     def spend(self, steps: int) -> bool:
@@ -45,6 +59,16 @@ class Effort:
             return False
         self.left -= steps
         return True
+
+    def proves(self, signed: Signed, issuer: Link) -> bool:
+        """Whether the key of `issuer` made a signature, as far as there is effort left to
+        check that. May raise `UnreadableCertificate`."""
+        if not signed.knows(issuer):
+            if not self.checks:
+                self.fell_short = True
+                return False
+            self.checks -= 1
+        return signed.signed_by(issuer)
 
 
 @dataclass(slots=True)
@@ -59,10 +83,8 @@ class Found:
 
 def search(leaf: Link, knowledge: Knowledge) -> Found:
     """All ways up from `leaf`, which stands first in each."""
-    found, effort = Found(), Effort()
-    open_ways: deque[Way] = deque([(leaf,)])
-    while open_ways:
-        way = open_ways.popleft()
+    found, climb = Found(), _Climb(leaf, knowledge, Effort())
+    for way in climb:
         if knowledge.is_struck(way[-1]):
             found.struck.append(way)
         elif knowledge.is_root(way[-1]):
@@ -70,39 +92,66 @@ def search(leaf: Link, knowledge: Knowledge) -> Found:
             if len(found.to_roots) == MAX_WAYS:
                 found.complete = False
                 break
-        elif issuers := _issuers(way, knowledge, effort):
-            open_ways.extend((*way, issuer) for issuer in issuers)
-        elif not effort.fell_short:
+        elif not climb.goes_on(way) and not climb.effort.fell_short:
             found.dead_ends.append(way)
-    found.complete = found.complete and not effort.fell_short
+    found.complete = found.complete and not climb.effort.fell_short
     return found
 
 
 def ways_to(anchor: Link, leaf: Link, knowledge: Knowledge, effort: Effort) -> Iterator[Way]:
     """The ways up from `leaf` to this one root, the shortest first, black-listed or not."""
-    open_ways: deque[Way] = deque([(leaf,)])
-    while open_ways:
-        way = open_ways.popleft()
+    climb = _Climb(leaf, knowledge, effort)
+    for way in climb:
         if way[-1] is anchor:
             yield way
         else:
-            open_ways.extend((*way, up) for up in _issuers(way, knowledge, effort))
+            climb.goes_on(way)
 
 
-def _issuers(way: Way, knowledge: Knowledge, effort: Effort) -> list[Link]:
-    """Whose key made the topmost signature, as far as there is effort left to look."""
-    if len(way) == MAX_LENGTH:
-        effort.fell_short = True
-        return []
-    top = way[-1]
-    named = knowledge.named(top.issuer_name)
-    candidates = [link for link in named[: effort.left] if _may_issue(link, way)]
-    if len(named) > effort.left:
-        effort.fell_short = True
-    effort.left -= len(candidates)
-    if len(candidates) > 1:
-        candidates.sort(key=lambda link: not top.prefers(link))  # stable: roots stay first
-    return [issuer for issuer in candidates if top.signed_by(issuer)]
+class _Climb:
+    """The ways up, the shortest first, each as long as it `goes_on`. Where a key is found that
+    fits, others are tried when no way is left: what is in vain comes last."""
+
+    def __init__(self, leaf: Link, knowledge: Knowledge, effort: Effort) -> None:
+        self.effort: Final = effort
+        self._knowledge: Final = knowledge
+        self._open: Final[deque[Way]] = deque([(leaf,)])
+        self._untried: Final[deque[tuple[Way, list[Link]]]] = deque()
+
+    def __iter__(self) -> Iterator[Way]:
+        while self._open or self._untried:
+            if self._open:
+                yield self._open.popleft()
+            else:
+                self._try(*self._untried.popleft())
+
+    def goes_on(self, way: Way) -> bool:
+        """Whether somebody is known who issued the topmost certificate, as far as there is
+        effort left to look."""
+        if len(way) == MAX_LENGTH:
+            self.effort.fell_short = True
+            return False
+        top = way[-1]
+        named = self._knowledge.named(top.issuer_name)
+        if len(named) > MAX_NAMED:
+            self.effort.fell_short = True
+        candidates = [link for link in named[:MAX_NAMED] if _may_issue(link, way)]
+        if len(candidates) > 1:
+            candidates.sort(key=lambda link: not top.prefers(link))  # stable: roots stay first
+        return self._try(way, candidates)
+
+    def _try(self, way: Way, candidates: list[Link]) -> bool:
+        """Go on with those whose key fits, up to the first that has to be checked for it."""
+        top, fits, untried = way[-1], False, list[Link]()
+        for link in candidates:
+            if fits and not top.knows(link):
+                untried.append(link)
+            elif self.effort.proves(top, link) and self.effort.spend(1):
+                fits = True
+                self._open.append((*way, link))
+        if untried:
+            self._untried.append((way, untried))
+        return fits
 
 
 def _may_issue(candidate: Link, way: Way) -> bool:

@@ -30,7 +30,8 @@ from .search import Effort, Way, ways_to
 from .span import Span
 from .verdict import NO_POLICY_RULES, Purpose, TrustRules
 
-MAX_STEPS: Final = 200  # signatures of CRLs and signers looked at in one judgement
+MAX_STEPS: Final = 200  # on the ways of signers, in one judgement
+MAX_CHECKS: Final = 200  # of signatures, likewise
 WAY_STEPS: Final = 10  # what looking at one way of a signer costs
 
 _DOUBTS: Final = {
@@ -59,7 +60,7 @@ class Signers:
         status_doubt: Callable[[Way], str],
     ) -> None:
         """`status_doubt`: why a way may be revoked, if it may."""
-        self.effort: Final = Effort(MAX_STEPS)
+        self.effort: Final = Effort(MAX_STEPS, MAX_CHECKS)
         self._knowledge: Final = knowledge
         self._rules: Final = replace(rules, policies=NO_POLICY_RULES)
         self._span: Final = span
@@ -79,7 +80,7 @@ class Signers:
 
     def _signed(self, crl: IssuedCrl, link: Link) -> bool:
         try:
-            return link.may_sign_crls and self.effort.spend(1) and crl.signed_by(link)
+            return link.may_sign_crls and self.effort.proves(crl, link)
         except UnreadableCertificate:
             return False
 

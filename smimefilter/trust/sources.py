@@ -1,8 +1,9 @@
 """Where the CRLs of certificates are to be had, and which CRL takes another's place.
 
-CAs say in the certificates they issue where the CRLs that cover these are. Of CA certificates
-every such place counts. End-user certificates come from anywhere, so theirs count only where
-the signature of a CA at hand is on them: a stranger's certificate sends us nowhere.
+CAs say in the certificates they issue where the CRLs that cover these are. Places count where
+a root is above the certificate, of an end-user certificate where a CA at hand issued it: a
+stranger's certificate sends us nowhere. Nor do many places: what a CA below a root may have us
+fetch is bounded, for each certificate and together.
 
 Leaves fetching to `flow/crls.py`, what a CRL is worth for a certificate to `revocation.py`.
 RFC 5280 §4.2.1.13 (distribution points), §4.2.1.15 (freshest CRL), §5.2.3 (numbers).
@@ -11,6 +12,8 @@ RFC 5280 §4.2.1.13 (distribution points), §4.2.1.15 (freshest CRL), §5.2.3 (n
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from itertools import islice
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -22,10 +25,13 @@ from .issued import IssuedCrl
 from .knowledge import Knowledge, newness
 from .link import Link
 from .outline import CRL_POINTS, FRESHEST_CRL, extension_of, may_be_ca
+from .search import search
 
 SCHEMES: Final = frozenset({"http", "https", "ldap", "ldaps"})
 LONGEST: Final = 2000  # characters of a URL
 _URL: Final = 0x86  # GeneralName uniformResourceIdentifier
+MOST: Final = 4096  # URLs together; those of roots and what was stored first come first
+MOST_OF_ONE: Final = 16  # of one certificate
 _TRIALS: Final = 3  # end-user certificates that may vouch for one URL of one issuer
 
 
@@ -48,12 +54,13 @@ class CrlPlaces:
         found: set[str] = set()
         vouched: dict[str, int] = {}
         for certificate, urls in known.items():
-            if not urls or found.issuperset(urls):
+            if not urls or found.issuperset(urls) or len(found) >= MOST:
                 continue
             if may_be_ca(certificate.der):
-                found.update(urls)
+                if _leads_to_a_root(certificate, knowledge):
+                    found.update(urls)
             elif users and all(vouched.get(url, 0) < _TRIALS for url in urls):
-                if _is_issued_here(certificate, knowledge):
+                if _leads_to_a_root(certificate, knowledge):
                     found.update(urls)
                 else:
                     vouched.update((url, vouched.get(url, 0) + 1) for url in urls)
@@ -62,8 +69,8 @@ class CrlPlaces:
 
 def crl_urls(certificate: Certificate) -> tuple[str, ...]:
     """The URLs of a certificate's distribution points and freshest CRLs that can be fetched,
-    in order. What cannot be read names none."""
-    return tuple(dict.fromkeys(_urls(certificate.der)))
+    in order, the first ones if they are many. What cannot be read names none."""
+    return tuple(islice(dict.fromkeys(_urls(certificate.der)), MOST_OF_ONE))
 
 
 def signer_of(crl: IssuedCrl, knowledge: Knowledge) -> Link | None:
@@ -83,9 +90,13 @@ def superseded(new: IssuedCrl, signer: Link, others: Iterable[IssuedCrl]) -> lis
     return [old for old in rivals if newness(old) <= newness(new)]
 
 
-def newer_than(new: IssuedCrl, signer: Link, others: Iterable[IssuedCrl]) -> IssuedCrl | None:
-    """One of `others` that `new` must not take the place of, because it is newer."""
-    rivals = [old for old in others if _is_rival(new, signer, old)]
+def newer_than(
+    new: IssuedCrl, signer: Link, others: Iterable[IssuedCrl], by: datetime
+) -> IssuedCrl | None:
+    """One of `others`, issued by this time, that `new` must not take the place of because it
+    is newer."""
+    issued = (old for old in others if old.crl.this_update <= by)
+    rivals = [old for old in issued if _is_rival(new, signer, old)]
     return next((old for old in rivals if newness(old) > newness(new)), None)
 
 
@@ -126,9 +137,8 @@ def _url(general_name: bytes) -> str:
     return url if known and len(url) <= LONGEST and url.isprintable() else ""
 
 
-def _is_issued_here(certificate: Certificate, knowledge: Knowledge) -> bool:
+def _leads_to_a_root(certificate: Certificate, knowledge: Knowledge) -> bool:
     try:
-        link = knowledge.link(certificate)
-        return any(link.signed_by(issuer) for issuer in knowledge.named(link.issuer_name))
+        return bool(search(knowledge.link(certificate), knowledge).to_roots)
     except UnreadableCertificate:
         return False

@@ -37,6 +37,11 @@ class Span:
         return self.reaches(moment + _TICK) if moment < _LAST else False
 
 
+def earlier(moment: datetime, by: timedelta) -> datetime:
+    """`moment` less so much, or the first moment there is."""
+    return moment - min(by, moment - _FIRST)
+
+
 def later(moment: datetime, by: timedelta) -> datetime:
     """`moment` and so much later, or the last moment there is."""
     return moment + min(by, _LAST - moment)

@@ -479,6 +479,23 @@ async def test_how_many_at_once(web: WebServer, monkeypatch: pytest.MonkeyPatch)
     assert max(places.values()) == AT_ONCE_OF_A_HOST
 
 
+async def test_what_a_mail_waits_for_has_places_of_its_own(web: WebServer) -> None:
+    web.serve("/ocsp", b"answer")
+    web.misbehave("/ca.crl", Trouble.SILENT)
+    async with GuardedNet(settings(timeout=60)) as net:
+        slow = [
+            asyncio.create_task(net.fetch(Request(web.url("/ca.crl"), MOST)))
+            for _ in range(AT_ONCE_OF_A_HOST)
+        ]
+        await asyncio.to_thread(web.wait_for, AT_ONCE_OF_A_HOST)
+        async with asyncio.timeout(20):
+            urgent = Request(web.url("/ocsp"), MOST, urgent=True)
+            assert (await net.fetch(urgent)).content == b"answer"
+        for task in slow:
+            task.cancel()
+        await asyncio.gather(*slow, return_exceptions=True)
+
+
 async def test_closed(web: WebServer) -> None:
     web.misbehave("/ca.crl", Trouble.SILENT)
     net = GuardedNet(settings())

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smimefilter.fetch.guard import Guard, embedded, literal
+from smimefilter.fetch import guard as guard_module
+from smimefilter.fetch.guard import Guard, _is_of_this_host, embedded, literal
 from smimefilter.ports.net import FetchFailed
 
 INTERNET = [
@@ -128,3 +129,24 @@ def test_a_host_that_is_a_name(host: str) -> None:
 def test_a_host_that_some_resolvers_take_for_an_address(host: str) -> None:
     with pytest.raises(FetchFailed, match="neither a name nor an address"):
         literal(host)
+
+
+def test_what_is_denied_is_so_whatever_is_allowed() -> None:
+    denied = [ip_network("10.1.0.0/16"), ip_network("1.1.1.0/24")]
+    guard = Guard([ip_network("10.0.0.0/8")], denied)
+    assert guard.permits(ip_address("10.2.0.1"))
+    for address in ("10.1.2.3", "::ffff:10.1.2.3", "1.1.1.1"):
+        assert not guard.permits(ip_address(address))
+        assert not guard.allows(ip_address(address))
+        with pytest.raises(FetchFailed, match="is named by `deny` in `fetch`"):
+            guard.check(ip_address(address))
+
+
+def test_this_host_is_not_the_internet(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _is_of_this_host(ip_address("127.0.0.1"))
+    assert not _is_of_this_host(ip_address("1.1.1.1"))
+    monkeypatch.setattr(guard_module, "_is_of_this_host", lambda one: str(one) == "1.1.1.1")
+    for address in ("1.1.1.1", "2002:101:101::1", "64:ff9b::101:101"):
+        with pytest.raises(FetchFailed, match="is one of this host"):
+            Guard().check(ip_address(address))
+    assert Guard([ip_network("1.1.1.1/32")]).permits(ip_address("1.1.1.1"))

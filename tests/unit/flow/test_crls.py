@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from typing import Any, cast
 
@@ -14,9 +14,10 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_der_x509_crl
 
-from smimefilter.flow import crls
+from smimefilter.flow import crl_intake, crls
+from smimefilter.flow.crl_intake import FAILURES, CrlIntake, Outcome, Update
 from smimefilter.flow.crl_turns import SOONEST, Turns
-from smimefilter.flow.crls import CrlUpdates, Outcome, Update
+from smimefilter.flow.crls import CrlUpdates
 from smimefilter.pki.crl import Crl
 from smimefilter.plan.snapshot import CertificateIndex, Snapshot
 from smimefilter.policy.tree import Setting, Tree
@@ -100,13 +101,18 @@ class SourceShelf:
     async def follow(self, urls: Collection[str], now: datetime) -> None:
         self.kept = {u: self.kept.get(u) or CrlSource(u, now) for u in urls}
 
+    async def due(self, now: datetime) -> list[str]:
+        due = [s for s in self.kept.values() if s.due <= now and s.url not in self.leased]
+        return [source.url for source in sorted(due, key=lambda source: source.due)]
+
     async def claim(
-        self, now: datetime, until: datetime, urls: Collection[str] | None = None
+        self, now: datetime, until: datetime, urls: Collection[str], *, due: bool
     ) -> list[CrlSource]:
         found = [
             source
             for source in self.kept.values()
-            if (source.due <= now if urls is None else source.url in urls)
+            if source.url in urls
+            and (source.due <= now or not due)
             and source.url not in self.leased
         ]
         self.leased |= {source.url for source in found}
@@ -123,7 +129,9 @@ class SourceShelf:
 class Scene:
     """CRL updates over stubs; `load` makes the snapshot that the stores stand for."""
 
-    def __init__(self, *, authorities: tuple[Issued, ...] = (SUB, BOB)) -> None:
+    def __init__(
+        self, *, authorities: tuple[Issued, ...] = (SUB, BOB), most: int = 1 << 20
+    ) -> None:
         self.net, self.crls, self.sources = NetStub(), CrlShelf(), SourceShelf()
         self.journal = Journal()
         self.now = NOW
@@ -135,10 +143,16 @@ class Scene:
             net=self.net,
             snapshots=self.snapshots,
             sources=self.sources,
-            crls=cast(Any, self.crls),
+            intake=CrlIntake(
+                snapshots=self.snapshots,
+                crls=cast(Any, self.crls),
+                clock=lambda: self.now,
+                turns=Turns(timedelta(hours=6), lambda: 0.5),
+                most=most,
+            ),
             journal=self.journal,
             clock=lambda: self.now,
-            turns=Turns(timedelta(hours=6), lambda: 0.5),
+            lease=HOUR,
             most=1 << 20,
         )
 
@@ -384,12 +398,12 @@ async def test_a_store_that_fails_does_not_end_the_daemon(
     scene.net.answers = {SUBS: crl()}
     claim, failed = scene.sources.claim, 0
 
-    async def fails(*args: Any) -> list[CrlSource]:
+    async def fails(*args: Any, **how: Any) -> list[CrlSource]:
         nonlocal failed
         failed += 1
         if failed < 3:
             raise OSError("gone")
-        return await claim(*args)
+        return await claim(*args, **how)
 
     monkeypatch.setattr(scene.sources, "claim", fails)
     task = asyncio.create_task(scene.sut.run())
@@ -450,7 +464,7 @@ async def test_one_past_its_time_is_stored_and_is_no_success() -> None:
     old = crl(hours=48, next_update=NOW - DAY)
     update = await scene.fetch(SUBS, old)
     assert update.outcome is Outcome.EXPIRED
-    assert update.outcome in crls.FAILURES
+    assert update.outcome in FAILURES
     assert "past its next update (2026-05-31 12:00)" in update.source.outcome
     assert update.source.failures == 1
     assert scene.crls.ders == [old]
@@ -472,3 +486,110 @@ async def test_a_failure_that_began_elsewhere_is_told_here_too() -> None:
     scene.sut._report(await scene.fetch(SUBS, crl()))
     scene.sut._report(failed)
     assert scene.journal.troubles == ["CRL not updated"] * 2
+
+
+async def test_a_slow_url_does_not_hold_up_the_next_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(crls, "LOOK_EVERY", 0.001)
+    monkeypatch.setattr(crls, "CLAIM_EVERY", 0.001)
+    scene, slow = Scene(), asyncio.Event()
+
+    async def hangs(_: Request) -> Any:
+        await slow.wait()
+
+    scene.net.answers = {SUBS: hangs, OTHER: crl()}
+    task = asyncio.create_task(scene.sut.run())
+    await until(lambda: bool(scene.crls.ders))
+    scene.now += DAY
+    newer = special_crl(SUB, this_update=scene.now - HOUR, number=2)
+    scene.net.answers[OTHER] = newer
+    await until(lambda: scene.crls.ders == [newer])
+    assert [request.url for request in scene.net.requests].count(SUBS) == 1
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_many_urls_of_one_slow_host_hold_up_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of one host only so many are begun, and what is not begun has no lease that runs out."""
+    monkeypatch.setattr(crls, "LOOK_EVERY", 0.001)
+    slow = asyncio.Event()
+
+    async def hangs(_: Request) -> Any:
+        await slow.wait()
+        return FetchFailed("no answer in 30 s")
+
+    many = tuple(f"http://slow.test/{n}" for n in range(12))
+    cas = [ROOT.issue(f"CA {n}", ca=True, key="p256", crl_urls=(many[n],)) for n in range(12)]
+    scene = Scene(authorities=(*cas, SUB, BOB))
+    scene.net.answers = {**dict.fromkeys(many, hangs), OTHER: crl()}
+    task = asyncio.create_task(scene.sut.run())
+    await until(lambda: bool(scene.crls.ders))
+    begun = [request.url for request in scene.net.requests if request.url in many]
+    assert len(begun) == crls.AT_ONCE_OF_A_HOST
+    assert scene.sources.leased & set(many) == set(begun)
+    slow.set()
+    await until(lambda: {request.url for request in scene.net.requests} >= set(many))
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_an_update_of_very_many_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crls, "AT_ONCE", 3)
+    scene = Scene()
+    urls = [f"http://{n % 5}.test/{n}" for n in range(40)]
+    await scene.sources.follow(urls, NOW)
+    scene.sources.leased = {urls[7]}
+    done: list[Update] = []
+    updates = await scene.sut.update(urls, done.append)
+    assert {update.source.url for update in done} == set(urls) - {urls[7]}
+    assert updates == done
+
+
+async def test_a_large_crl_of_nobody_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crl_intake, "LARGEST_UNUSED", 1000)
+    scene = Scene()
+    large = special_crl(STRANGER, range(1, 100), name="Sub of CRLs")
+    update = await scene.fetch(SUBS, large)
+    assert update.outcome is Outcome.INVALID
+    assert "not kept: no CA at hand signed it" in update.source.outcome
+    assert scene.crls.ders == []
+
+
+async def test_crls_of_nobody_take_a_share_and_no_more() -> None:
+    small = special_crl(STRANGER, [1])
+    scene = Scene(most=8 * len(small) + 64)
+    assert "kept, not used" in (await scene.fetch(SUBS, small)).source.outcome
+    other = special_crl(STRANGER, [2])
+    assert "not kept" in (await scene.fetch(OTHER, other)).source.outcome
+    assert scene.crls.ders == [small]
+    assert "kept, not used" in (await scene.fetch(SUBS, other)).source.outcome  # in its place
+    assert scene.crls.ders == [other]
+    assert (await scene.fetch(SUBS, crl())).outcome is Outcome.NEW
+
+
+async def test_all_crls_together_have_a_limit() -> None:
+    first = crl(number=1, hours=3)
+    scene = Scene(most=len(first) + 64)
+    assert (await scene.fetch(SUBS, first)).outcome is Outcome.NEW
+    user = {"scope": {"only_contains_user_certs": True}}
+    update = await scene.fetch(OTHER, crl(**user))
+    assert update.outcome is Outcome.FAILED
+    assert "are kept of all CRLs together" in update.source.outcome
+    second = crl(number=2)
+    assert (await scene.fetch(SUBS, second)).outcome is Outcome.NEW  # takes a place
+    assert scene.crls.ders == [second]
+
+
+async def test_one_of_the_far_future_keeps_no_true_one_out() -> None:
+    scene = Scene()
+    far = special_crl(SUB, this_update=NOW + 900 * DAY, next_update=NOW + 999 * DAY, number=99)
+    await scene.fetch(SUBS, far)
+    assert (await scene.fetch(SUBS, crl(number=1))).outcome is Outcome.NEW
+
+
+def test_a_crl_without_end_has_its_turn() -> None:
+    for_ever = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    assert turn(this_update=NOW, next_update=for_ever) == 6 * HOUR

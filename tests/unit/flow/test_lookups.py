@@ -12,10 +12,11 @@ import pytest
 from smimefilter.base.envelope import Client, Delivered, Recipient, Refused, Transaction
 from smimefilter.flow.carry import Carrier
 from smimefilter.flow.filter import Filter
-from smimefilter.flow.lookups import LATEST, SOONEST, Lookups
+from smimefilter.flow.lookups import LATEST, SOONEST, Lookups, _single
 from smimefilter.flow.origin import Origins
 from smimefilter.flow.snapshots import State
 from smimefilter.pki.certificate import Certificate
+from smimefilter.pki.crl import Crl
 from smimefilter.pki.export import certificates_pem, certificates_pkcs7
 from smimefilter.pki.ocsp import OcspAnswer
 from smimefilter.plan.snapshot import CertificateIndex, Snapshot
@@ -24,11 +25,12 @@ from smimefilter.policy.tree import Setting, Tree
 from smimefilter.ports.net import FetchFailed, Request
 from smimefilter.ports.stores import Shelf
 from smimefilter.trust.cache import Trust
-from smimefilter.trust.knowledge import Knowledge
+from smimefilter.trust.ctl import Listing, TrustList, TrustListEntry
+from smimefilter.trust.knowledge import CROWD, Knowledge
 from smimefilter.trust.ocsp import ocsp_key
 from smimefilter.trust.verdict import IssuerNeed, Need, OcspNeed
-from tests.support.ocsp import HOUR, ocsp_answer, refusal
-from tests.support.pki import NOW, Issued, root
+from tests.support.ocsp import HOUR, SIGNING, ocsp_answer, refusal
+from tests.support.pki import NOW, Issued, key_of, root
 from tests.support.plans import mail_to
 from tests.support.ring import Ring
 from tests.unit.flow.test_crls import NetStub
@@ -78,12 +80,18 @@ class SnapshotsStub:
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
         self.answers: dict[str, OcspAnswer] = {}
+        self.crls: list[Crl] = []
+        self.black: list[TrustListEntry] = []
         self.current: State
 
     async def look(self) -> None:
         scene = self._scene
         knowledge = Knowledge(
-            roots=[ROOT.certificate], authorities=scene.known, answers=self.answers
+            roots=[ROOT.certificate],
+            authorities=scene.known,
+            answers=self.answers,
+            crls=self.crls,
+            trust_list=TrustList(self.black),
         )
         people = [BOB.certificate, ERIN.certificate]
         index = CertificateIndex((one, one.thumbprint, one.addresses) for one in people)
@@ -160,7 +168,7 @@ def answering(status: str = "good", **special: Any) -> Callable[[Request], Any]:
         assert request.body is not None
         asked = ocsp.load_der_ocsp_request(request.body)
         nonce = asked.extensions.get_extension_for_class(x509.OCSPNonce).value.nonce
-        return ocsp_answer(BOB, SUB, status, nonce=special.get("nonce", nonce))
+        return ocsp_answer(BOB, SUB, status, **({"nonce": nonce} | special))
 
     return answer
 
@@ -355,17 +363,51 @@ async def test_what_did_not_issue_it_is_not_stored(content: bytes) -> None:
     assert scene.journal.troubles[0][0] == "issuer not fetched"
 
 
-async def test_a_fetched_root_is_no_trusted_one() -> None:
+async def test_what_leads_to_no_root_is_not_stored() -> None:
     scene = Scene(fetch_issuers=True)
     served(scene)
     frank = STRANGER.issue(
         "Frank", mail="erin@out.test", key="p256", issuer_urls=("http://aia.test/s",)
     )
     scene.net.answers["http://aia.test/s"] = STRANGER.certificate.der
-    assert await scene.meet(IssuerNeed(frank.certificate, ("http://aia.test/s",)))
+    assert not await scene.meet(IssuerNeed(frank.certificate, ("http://aia.test/s",)))
+    assert scene.known == []
+    ((what, trouble),) = [one[:2] for one in scene.journal.troubles]
+    assert what == "issuer not fetched"
+    assert "no root at hand is above what is there" in str(trouble)
+
+
+async def test_a_crowd_of_one_name_gets_no_larger() -> None:
+    """Whoever has many certificates of a CA's name issued makes that CA's no harder to find."""
+    crowd = [
+        ROOT.issue("Low of look-ups", ca=True, key=key_of("p256", f"low {n}"))
+        for n in range(CROWD)
+    ]
+    scene = Scene(SUB, *crowd, fetch_issuers=True)
+    served(scene)
+    assert not await scene.meet(IssuerNeed(ERIN.certificate, ("http://aia.test/low",)))
+    assert scene.known == [one.certificate for one in (SUB, *crowd)]
+    assert "so many of its name" in str(scene.journal.troubles[0][1])
+
+
+@pytest.mark.parametrize("doubt", ["black-listed", "revoked"])
+async def test_no_older_good_replaces_what_a_delegate_in_doubt_revoked(doubt: str) -> None:
+    delegate = SUB.issue(
+        "Delegate of look-ups", key="p256", extended_key_usage=SIGNING,
+        key_usage=frozenset({"digitalSignature"}),
+    )  # fmt: skip
+    scene = Scene(SUB, delegate, ocsp=True)
+    scene.net.answers[URL] = answering("revoked", by=delegate)
+    assert await scene.meet(NEED)
+    if doubt == "revoked":
+        scene.snapshots.crls = [Crl.read(SUB.crl([delegate]))]
+    else:
+        scene.snapshots.black = [TrustListEntry(delegate.thumbprint, Listing.BLACK)]
     await scene.snapshots.look()
-    trust = scene.snapshots.current.snapshot.trust
-    assert not trust.knowledge.is_root(trust.knowledge.link(STRANGER.certificate))
+    scene.now += 3 * SOONEST
+    scene.net.answers[URL] = answering(this_update=NOW - 2 * HOUR)
+    assert not await scene.meet(NEED)
+    assert _single(scene.snapshots.answers[NEED.key], NEED).status == "revoked"
 
 
 def test_times_make_sense() -> None:

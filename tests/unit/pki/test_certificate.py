@@ -16,7 +16,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smimefilter.pki.certificate import Certificate, UnreadableCertificate
+from smimefilter.pki.certificate import LARGEST, Certificate, UnreadableCertificate
 from tests.support.pki import NOW, YEAR, key_of, root
 
 VECTORS = Path(cryptography_vectors.__file__).parent / "x509"
@@ -277,3 +277,22 @@ def test_one_changed_byte_is_read_or_unreadable(position: int, value: int) -> No
     except UnreadableCertificate:
         return
     assert certificate.not_before < datetime.max.replace(tzinfo=UTC)
+
+
+def test_what_the_library_has_no_word_for_is_unreadable() -> None:
+    """A commonName as BIT STRING, which raises a TypeError there."""
+    der = root("Bits").certificate.der
+    name = bytes.fromhex("0603550403") + b"\x0c\x04Bits"
+    assert der.count(name) == 2
+    odd = Certificate(der.replace(name, bytes.fromhex("0603550403") + b"\x03\x04\0its"))
+    for fact in ("subject", "issuer_der", "common_name"):
+        with pytest.raises(UnreadableCertificate):
+            getattr(odd, fact)
+    with pytest.raises(UnreadableCertificate):
+        Certificate.read(odd.der)
+
+
+def test_a_certificate_as_large_as_nobody_needs() -> None:
+    der = root("Large").certificate.der
+    with pytest.raises(UnreadableCertificate, match="larger than 64 KiB"):
+        Certificate.read(der + bytes(LARGEST))

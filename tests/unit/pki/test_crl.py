@@ -5,13 +5,14 @@ from __future__ import annotations
 import pickle
 import random
 from datetime import UTC, datetime, timedelta
+from zlib import crc32
 
 import pytest
 from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smimefilter.pki import tlv
+from smimefilter.pki import revoked, tlv
 from smimefilter.pki.crl import Crl, UnreadableCrl
 from smimefilter.pki.points import ALL_REASONS, PointName
 from smimefilter.pki.revoked import REMOVED, serial_octets
@@ -230,3 +231,26 @@ def test_tlv_lengths_are_the_shortest():
     ):
         with pytest.raises(tlv.BadDer):
             tlv.element(der, 0, len(der))
+
+
+def test_serials_made_to_collide_cost_no_more_than_others():
+    """Chosen so that a few buckets get them all."""
+    buckets = 4000 // 2 + 1
+    serials, n = [], 1 << 64
+    while len(serials) < 4000:
+        n += 1
+        if crc32(serial_octets(n)) % buckets < 40:
+            serials.append(n)
+    crl = Crl.read(crl_of([entry(serial) for serial in serials]))
+    assert all(crl.find(serial) for serial in serials)
+    assert crl.find(1) is None
+
+
+def test_one_serial_a_thousand_times_is_looked_at_so_often_and_revoked(monkeypatch):
+    monkeypatch.setattr(revoked, "_LOOKED_AT", 50)
+    reason = encode(0x30, bytes.fromhex("0603551d15"), encode(0x04, bytes.fromhex("0a0108")))
+    taken_back = entry(7, extensions=encode(0x30, reason))
+    crl = Crl.read(crl_of([taken_back] * 1000))
+    found = crl.find(7)
+    assert found is not None
+    assert found.reason == "unreadable"

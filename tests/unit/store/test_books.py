@@ -57,23 +57,27 @@ async def test_new_urls_are_due_at_once_and_old_ones_go(still: Database) -> None
 async def test_what_is_claimed_nobody_else_gets(still: Database) -> None:
     sources = still.crl_sources
     await sources.follow({A, B}, NOW)
-    assert urls(await sources.claim(NOW, LEASE, [A])) == [A]
-    assert urls(await sources.claim(NOW, LEASE)) == [B]
-    assert await sources.claim(NOW, LEASE) == []
-    assert await sources.claim(NOW, LEASE, [A, B]) == []
+    assert await sources.due(NOW) == [A, B]
+    assert urls(await sources.claim(NOW, LEASE, [A], due=False)) == [A]
+    assert await sources.due(NOW) == [B]
+    assert urls(await sources.claim(NOW, LEASE, [A, B], due=True)) == [B]
+    assert await sources.due(NOW) == []
+    assert await sources.claim(NOW, LEASE, [A, B], due=False) == []
 
 
 async def test_of_many_at_once_one_gets_it(still: Database) -> None:
     sources = still.crl_sources
     await sources.follow({A, B, C}, NOW)
-    claims = await asyncio.gather(*(sources.claim(NOW, LEASE) for _ in range(6)))
+    claims = await asyncio.gather(
+        *(sources.claim(NOW, LEASE, [A, B, C], due=True) for _ in range(6))
+    )
     assert sorted(url for claim in claims for url in urls(claim)) == [A, B, C]
 
 
 async def test_settled_it_is_free_when_it_is_due_again(still: Database) -> None:
     sources = still.crl_sources
     await sources.follow({A}, NOW)
-    (source,) = await sources.claim(NOW, LEASE)
+    (source,) = await sources.claim(NOW, LEASE, [A], due=True)
     told = replace(
         source,
         due=NOW + HOUR,
@@ -86,24 +90,34 @@ async def test_settled_it_is_free_when_it_is_due_again(still: Database) -> None:
         sha256="ab" * 32,
     )
     await sources.settle(told)
-    assert await sources.claim(NOW + HOUR / 2, LEASE + HOUR) == []
-    assert urls(await sources.claim(NOW + HOUR / 2, LEASE + HOUR, [A])) == [A]  # on demand
+    soon = NOW + HOUR / 2
+    assert await sources.due(soon) == []
+    assert await sources.claim(soon, LEASE + HOUR, [A], due=True) == []
+    assert urls(await sources.claim(soon, LEASE + HOUR, [A], due=False)) == [A]  # on demand
     await sources.settle(told)
-    assert await sources.claim(NOW + HOUR, LEASE + HOUR) == [told]
+    assert await sources.claim(NOW + HOUR, LEASE + HOUR, [A], due=True) == [told]
+
+
+async def test_who_waits_longest_comes_first(still: Database) -> None:
+    sources = still.crl_sources
+    await sources.follow({A, B, C}, NOW)
+    await sources.settle(CrlSource(A, NOW + HOUR))
+    await sources.settle(CrlSource(B, NOW - HOUR))
+    assert await sources.due(NOW + HOUR) == [B, C, A]
 
 
 async def test_the_lease_of_one_that_died_ends(still: Database) -> None:
     sources = still.crl_sources
     await sources.follow({A}, NOW)
-    await sources.claim(NOW, LEASE)
-    assert await sources.claim(LEASE - HOUR / 60, LEASE + HOUR) == []
-    assert urls(await sources.claim(LEASE, LEASE + HOUR)) == [A]
+    await sources.claim(NOW, LEASE, [A], due=True)
+    assert await sources.claim(LEASE - HOUR / 60, LEASE + HOUR, [A], due=True) == []
+    assert urls(await sources.claim(LEASE, LEASE + HOUR, [A], due=True)) == [A]
 
 
 async def test_one_that_is_no_longer_followed_can_be_settled(still: Database) -> None:
     sources = still.crl_sources
     await sources.follow({A}, NOW)
-    (source,) = await sources.claim(NOW, LEASE)
+    (source,) = await sources.claim(NOW, LEASE, [A], due=True)
     await sources.follow(set(), NOW)
     await sources.settle(source)
     assert await sources.all() == []

@@ -81,3 +81,21 @@ def test_bounded_and_keeps_what_is_asked_for(judged):
 def test_new_knowledge_new_verdicts():
     assert ask(Trust(KNOWN)).usable
     assert not ask(Trust(knowing([ROOT], [SUB], [SUB.crl([ALICE])]))).usable
+
+
+def test_large_certificates_leave_room_for_fewer():
+    one = ALICE.certificate
+    cache = VerdictCache(octets=4 * len(one.der))
+    made = [verdict(one, KNOWN, rules=TrustRules(minimum_rsa_bits=n)) for n in range(100)]
+    for n, found in enumerate(made):
+        cache.put(one, TrustRules(minimum_rsa_bits=n), found)
+    assert len(cache) <= 4
+    assert cache.get(one, Purpose.ENCRYPT, NOW, TrustRules(minimum_rsa_bits=99)) is made[99]
+
+
+def test_what_is_kept_holds_no_bytes_of_a_certificate():
+    cache = VerdictCache()
+    found = verdict(ALICE, KNOWN)
+    cache.put(ALICE.certificate, STRICT, found)
+    (key,) = cache._young
+    assert key[0] == ALICE.certificate.thumbprint

@@ -177,3 +177,10 @@ def test_within_its_span_judging_again_gives_the_same(days):
         again = verdict(bob, known, at=at)
         assert (again.standing, again.reasons) == (found.standing, found.reasons)
         assert (again.holds_from, again.holds_until) == (found.holds_from, found.holds_until)
+
+
+def test_a_name_that_cannot_be_read_gets_a_verdict():
+    der = ROOT.issue("Bits", mail="bits@example.com").certificate.der
+    odd = der.replace(b"\x0c\x04Bits", b"\x03\x04\0its")
+    found = verdict(Certificate(odd), knowing([ROOT]))
+    assert (found.standing, codes(found)) == (Standing.UNTRUSTED, [Because.UNREADABLE])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smimefilter.base.reasons import Because
+from smimefilter.pki.certificate import Certificate
 from smimefilter.pki.ocsp import OcspAnswer, UnreadableOcsp, question
 from smimefilter.trust import cache as cache_module
 from smimefilter.trust.cache import Trust
 from smimefilter.trust.knowledge import Knowledge
 from smimefilter.trust.ocsp import LONGEST, ocsp_key
+from smimefilter.trust.outline import public_key_of
 from smimefilter.trust.verdict import (
     IssuerNeed,
     OcspNeed,
@@ -301,3 +304,41 @@ def test_damaged_answers_are_unreadable_or_do_not_count(at: int, change: int) ->
     known = at_hand(None).with_answers({KEY: read})
     found = verdict(BOB, known, rules=REQUIRING)
     assert not found.usable or read.signed == OcspAnswer.read(GOOD).signed
+
+
+@pytest.mark.parametrize("doubt", ["black-listed", "revoked", "weak"])
+def test_a_doubt_about_a_delegate_takes_back_what_it_cleared_and_nothing_else(
+    doubt: str,
+) -> None:
+    delegate = impostor(key="rsa1024") if doubt == "weak" else RESPONDER
+    known = knowing(
+        [ROOT],
+        [SUB, delegate],
+        [ROOT.crl(), *([SUB.crl([delegate, CAROL])] if doubt == "revoked" else [])],
+        black=[delegate] if doubt == "black-listed" else [],
+    )
+    good, revoked = (
+        judged(ocsp_answer(BOB, SUB, status, by=delegate), rules=ASKING, knowledge=known)
+        for status in ("good", "revoked")
+    )
+    assert Because.OCSP_GOOD not in codes(good)
+    assert revoked.standing is Standing.REVOKED
+
+
+def test_an_answer_of_the_year_one_is_no_trouble() -> None:
+    answer = OcspAnswer.read(ocsp_answer(BOB, SUB))
+    single = answer.single_for(BOB.certificate, public_key_of(SUB.certificate.der))
+    assert single is not None
+    first = replace(single, this_update=datetime.min.replace(tzinfo=UTC), next_update=None)
+    answer = replace(answer, singles=(first,))
+    known = knowing([ROOT], [SUB, OTHER], [ROOT.crl()]).with_answers({KEY: answer})
+    assert Because.OCSP_INCONCLUSIVE in codes(verdict(BOB, known, rules=ASKING))
+
+
+def test_an_unreadable_certificate_that_comes_along_hides_nobody() -> None:
+    """Whoever carries the answer may add what he likes."""
+    answer = OcspAnswer.read(ocsp_answer(BOB, SUB, by=RESPONDER))
+    junk = Certificate(b"\x30\x03\x02\x01\x01")
+    answer = replace(answer, certificates=(junk, *answer.certificates))
+    known = knowing([ROOT], [SUB, OTHER], [ROOT.crl()]).with_answers({KEY: answer})
+    assert Because.OCSP_GOOD in codes(verdict(BOB, known, rules=ASKING))

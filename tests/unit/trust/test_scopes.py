@@ -72,9 +72,11 @@ def test_any_of_several_points_will_do():
 
 def test_listed_for_another_point_is_revoked_all_the_same():
     one = pointed(CA, "Alice", [point(url(A))])
-    other = special_crl(CA, [one], scope={"full_name": url(B)})
-    assert asked(one, at(url(A)), other).standing is not Standing.REVOKED
-    newer = special_crl(CA, [one], scope={"full_name": url(B)}, number=2)
+    part = {"scope": {"full_name": url(B)}, "revoked": [one]}
+    older = special_crl(CA, **part, this_update=NOW - timedelta(hours=2))
+    assert asked(one, at(url(A)), older).standing is not Standing.REVOKED
+    assert asked(one, at(url(A)), special_crl(CA, **part)).standing is Standing.REVOKED
+    newer = special_crl(CA, **part, number=2)
     assert asked(one, at(url(A)), newer).standing is Standing.REVOKED
 
 

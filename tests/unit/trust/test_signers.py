@@ -6,9 +6,11 @@ from datetime import timedelta
 from time import perf_counter
 
 import pytest
+from cryptography import x509
 
 from smimefilter.base.reasons import Because
 from smimefilter.trust.verdict import Purpose, Standing, TrustRules
+from tests.support.crls import special_crl
 from tests.support.pki import NOW, YEAR, key_of, root
 from tests.support.points import indirect_crl, point, pointed
 from tests.support.trust import codes, knowing, verdict, weakly_signed
@@ -211,3 +213,63 @@ def test_what_a_key_takes_back_itself_is_taken_back():
 def test_the_crl_of_another_key_clears_where_there_is_none_of_the_first():
     known = knowing([ROOT], [CA, NEW_KEY], [ROOT.crl(), NEW_KEY.crl()])
     assert verdict(ALICE, known, rules=REQUIRED).usable
+
+
+# a CA of the same name that another CA below the root set up, with a key of its own
+
+LIKES = ROOT.issue("Sub that likes to issue", ca=True, key="p256")
+TWIN = LIKES.issue("Signing CA", ca=True, key=key_of("p256", "Signing CA, a twin's"))
+SCOPES = [{"only_contains_user_certs": True}, {"indirect_crl": True}, None]
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("signer", [NEW_KEY, TWIN])
+@pytest.mark.parametrize("rules", [TrustRules(), REQUIRED])
+def test_no_crl_of_another_key_takes_a_listing_back_whatever_its_scope(signer, scope, rules):
+    empty = special_crl(signer, scope=scope, this_update=NOW - HOUR / 2, number=99)
+    authorities, crls = [CA, LIKES, TWIN, NEW_KEY], [ROOT.crl(), LIKES.crl(), empty]
+    known = knowing([ROOT], authorities, [*crls, CA.crl([ALICE])])
+    assert verdict(ALICE, known, rules=rules).standing is Standing.REVOKED
+    known = knowing([ROOT], authorities, [*crls, CA.crl()])
+    assert verdict(ALICE, known, rules=rules).usable
+
+
+@pytest.mark.parametrize(
+    ("newer", "usable"),
+    [
+        ({"scope": {"only_contains_user_certs": True}}, True),
+        ({"scope": {"only_contains_ca_certs": True}}, False),  # does not cover her
+        ({"scope": {"only_some_reasons": frozenset({x509.ReasonFlags.superseded})}}, False),
+        ({"delta_of": 1}, False),
+        ({"this_update": NOW + HOUR}, False),
+        ({"unknown": True}, False),
+    ],
+)
+def test_a_newer_crl_of_the_same_key_takes_a_listing_back_where_it_covers_all(newer, usable):
+    fields = {"number": 2, "this_update": NOW - HOUR / 2} | newer
+    crls = [ROOT.crl(), CA.crl([ALICE]), special_crl(CA, **fields)]
+    found = verdict(ALICE, knowing([ROOT], [CA], crls))
+    assert (found.standing is Standing.VALID) is usable
+    assert (found.standing is Standing.REVOKED) is not usable
+
+
+def test_a_doubtful_signer_takes_no_listing_back():
+    for_crls = FOR_CRLS | {"key": key_of("p256", "for CRLs")}
+    signer = ROOT.issue("Signing CA", not_after=NOW - HOUR / 4, **for_crls)
+    crls = [
+        ROOT.crl(),
+        special_crl(signer, [ALICE]),
+        special_crl(signer, number=2, scope=SCOPES[0], this_update=NOW - HOUR / 2),
+    ]
+    assert verdict(ALICE, knowing([ROOT], [CA, signer], crls)).standing is Standing.REVOKED
+
+
+# strangers' CRLs and certificates of a name
+
+
+def test_crls_of_nobody_hide_no_listing_once_they_were_looked_at():
+    forger = OTHER_ROOT.issue("Signing CA", **FOR_CRLS)
+    junk = [forger.crl(number=n, this_update=NOW - HOUR / 2) for n in range(400)]
+    known = knowing([ROOT], [CA], [ROOT.crl(), CA.crl([ALICE]), *junk])
+    known.prepare()
+    assert verdict(ALICE, known).standing is Standing.REVOKED

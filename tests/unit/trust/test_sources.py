@@ -15,7 +15,14 @@ from smimefilter.pki.crl import Crl
 from smimefilter.trust.issued import IssuedCrl
 from smimefilter.trust.knowledge import Knowledge
 from smimefilter.trust.link import Link
-from smimefilter.trust.sources import CrlPlaces, crl_urls, newer_than, signer_of, superseded
+from smimefilter.trust.sources import (
+    MOST_OF_ONE,
+    CrlPlaces,
+    crl_urls,
+    newer_than,
+    signer_of,
+    superseded,
+)
 from tests.support.crls import special_crl
 from tests.support.pki import NOW, Issued, root
 from tests.support.points import point, pointed, url
@@ -150,6 +157,31 @@ def test_a_ca_with_two_keys_has_two_sets() -> None:
 
 def test_a_newer_one_is_found() -> None:
     new, other = crl(number=5), crl(number=4)
-    assert newer_than(other, SIGNER, [new]) is new
-    assert newer_than(new, SIGNER, [other]) is None
-    assert newer_than(new, SIGNER, [new]) is None
+    assert newer_than(other, SIGNER, [new], NOW) is new
+    assert newer_than(new, SIGNER, [other], NOW) is None
+    assert newer_than(new, SIGNER, [new], NOW) is None
+
+
+def test_one_of_the_future_keeps_nothing_out() -> None:
+    new, future = crl(number=5), crl(number=6, this_update=NOW + timedelta(days=9000))
+    assert newer_than(new, SIGNER, [future], NOW) is None
+
+
+def test_of_many_urls_in_one_certificate_the_first_count() -> None:
+    many = [f"http://crl.test/{n}" for n in range(100)]
+    assert crl_urls(named(SUB, *many).certificate) == tuple(many[:MOST_OF_ONE])
+
+
+def test_urls_are_only_followed_below_a_root_and_not_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lost = STRANGER.issue("Lost CA", ca=True, crl_urls=("http://crl.test/lost",))
+    known = Knowledge(roots=[ROOT.certificate], authorities=[lost.certificate])
+    assert CrlPlaces().of(known, users=True) == set()
+    many = [
+        ROOT.issue(f"CA {n}", ca=True, key="p256", crl_urls=(f"http://crl.test/{n}",))
+        for n in range(5)
+    ]
+    monkeypatch.setattr("smimefilter.trust.sources.MOST", 3)
+    known = Knowledge(roots=[ROOT.certificate], authorities=[one.certificate for one in many])
+    assert CrlPlaces().of(known, users=True) == {f"http://crl.test/{n}" for n in range(3)}
