@@ -25,6 +25,7 @@ Scope = Annotated[
     str, typer.Argument(help="global, example.com, *.example.com or alice@example.com.")
 ]
 Name = Annotated[str, typer.Argument(help="The preference; see docs/preferences.md.")]
+_NOBODY = ("global", "<>")
 SECRET = "(secret)"  # noqa: S105 - what is shown in its place
 
 
@@ -41,14 +42,17 @@ def check(
 
 @app.command()
 def show(
-    address: Annotated[str, typer.Argument(help="Whose preferences; '<>' is the null sender.")],
+    address: Annotated[
+        str,
+        typer.Argument(help="Whose; 'global', or '<>' for the null sender: what is for all."),
+    ],
     config: Config = DEFAULT_CONFIG,
     json: Json = False,
 ) -> None:
     """Every preference as it holds for an address, with its scope and source; and what is set
     elsewhere on the way but does not hold, because a nearer scope or the database says
     otherwise."""
-    view = with_app(config, lambda app: _view(app, "" if address == "<>" else address))
+    view = with_app(config, lambda app: _view(app, "" if address in _NOBODY else address))
     layers = [
         {"preference": name, **layer}
         for name, preference in ALL.items()

@@ -29,15 +29,25 @@ def add(
     allow_expired: Annotated[
         bool, typer.Option("--allow-expired", help="White only: use it although expired.")
     ] = False,
-    note: Annotated[str, typer.Option(help="Why, for whoever reads the list.")] = "",
+    note: Annotated[
+        str | None,
+        typer.Option(help="Why, for whoever reads the list; without it an old one stays."),
+    ] = None,
     config: Config = DEFAULT_CONFIG,
 ) -> None:
     """White-list or black-list a certificate; it need not be in the store."""
     if allow_expired and listing is Listing.BLACK:
         raise AdminError("--allow-expired is for white-listed certificates only")
-    entry = TrustListEntry(_canonical(thumbprint), listing, allow_expired, note)
-    new = with_app(config, lambda app: app.database.trust_list.put(entry))
-    out.print(f"{'added' if new else 'replaced'}: {listing} {entry.thumbprint}")
+    digits = _canonical(thumbprint)
+
+    async def work(app: App) -> bool:
+        old = {entry.thumbprint: entry.note for entry in await app.database.trust_list.all()}
+        why = old.get(digits, "") if note is None else note
+        entry = TrustListEntry(digits, listing, allow_expired, why)
+        return await app.database.trust_list.put(entry)
+
+    new = with_app(config, work)
+    out.print(f"{'added' if new else 'replaced'}: {listing} {digits}")
 
 
 @app.command()

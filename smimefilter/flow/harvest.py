@@ -22,6 +22,7 @@ from smimefilter.pki.certificate import Certificate
 from smimefilter.plan.opened import Lesson
 from smimefilter.ports.journal import Journal, MailRecord
 from smimefilter.ports.stores import Certificates, Correspondent, Correspondents, Shelf
+from smimefilter.trust.knowledge import Knowledge
 from smimefilter.trust.outline import may_be_ca
 
 from .snapshots import Snapshots
@@ -74,11 +75,6 @@ class Harvest:
             and snapshot.capabilities.get(lesson.address) != lesson.capabilities
         )
 
-    def _is_one_too_many(self, certificate: Certificate) -> bool:
-        """Of CAs of one name so many are enough: each of them costs whoever is below them."""
-        knowledge = self._snapshots.current.snapshot.trust.knowledge
-        return may_be_ca(certificate.der) and knowledge.is_crowded(certificate)
-
     async def keep(self) -> None:
         """Write what was learnt, until cancelled."""
         failing = False
@@ -105,11 +101,18 @@ class Harvest:
                 said.append(Correspondent(lesson.address, lesson.capabilities, self._clock()))
         if said:  # first, so that who can be encrypted to is so as his program reads it
             await self._correspondents.put(said)
+        knowledge = snapshot.trust.knowledge
         for lesson in lessons:
             origin = f"signature of {lesson.address}"
-            learnt = [one for one in lesson.certificates if not self._is_one_too_many(one)]
+            learnt = [one for one in lesson.certificates if not _is_too_many(one, knowledge)]
+            knowledge = knowledge.with_certificates(learnt)
             await self._certificates.add(learnt, Shelf.CERTIFICATES, origin)
         for lesson in lessons:
             if self._waiting.get(lesson.address) is lesson:
                 del self._waiting[lesson.address]
         self._journal.note("certificates of signatures stored", authors=len(lessons))
+
+
+def _is_too_many(certificate: Certificate, knowledge: Knowledge) -> bool:
+    """Of CAs of one name so many are enough: each of them costs whoever is below them."""
+    return may_be_ca(certificate.der) and knowledge.is_crowded(certificate)

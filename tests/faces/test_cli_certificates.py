@@ -241,6 +241,9 @@ def test_black(installation: Installation) -> None:
     )
     assert standing(installation, BOB)[0] == "black-listed"
     assert command("ctl", "add", bob, "black").out.startswith("replaced: ")
+    assert command("ctl", "show", bob, "--json").json["note"] == "lost phone"
+    command("ctl", "add", bob, "black", "--note", "")
+    assert command("ctl", "show", bob, "--json").json["note"] == ""
     assert command("ctl", "remove", bob).out == f"removed {bob}\n"
     assert standing(installation, BOB)[0] == "valid"
     assert command("ctl", "list").out == "no trust list entries\n"

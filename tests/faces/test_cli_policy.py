@@ -42,6 +42,7 @@ def test_show_has_every_preference_with_scope_and_source(installation: Installat
 
 def test_the_null_sender_has_global_preferences(installation: Installation) -> None:
     assert holding(installation, "<>", "sign")[1] == "global"
+    assert holding(installation, "global", "sign") == holding(installation, "<>", "sign")
     assert holding(installation, "<>", "locality")[1] == "default"
 
 

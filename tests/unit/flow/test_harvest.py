@@ -1,0 +1,56 @@
+"""What signatures teach is stored, but for one CA too many of a name."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from smimefilter.flow.harvest import Harvest
+from smimefilter.pki.certificate import Certificate
+from smimefilter.plan.opened import Lesson
+from smimefilter.plan.snapshot import CertificateIndex, Snapshot
+from smimefilter.policy.tree import Tree
+from smimefilter.ports.stores import Shelf
+from smimefilter.trust.cache import Trust
+from smimefilter.trust.knowledge import CROWD, Knowledge
+from tests.support.pki import NOW, key_of, root
+from tests.unit.flow.test_revalidation import Journal
+
+ROOT = root("Root of lessons", key="p256")
+CAS = [
+    ROOT.issue("A name that many have", ca=True, key=key_of("p256", f"of many {n}"))
+    for n in range(CROWD + 1)
+]
+
+
+class Shelves:
+    def __init__(self) -> None:
+        self.stored: list[Certificate] = []
+
+    async def add(self, found: list[Certificate], _: Shelf, __: str) -> list[bool]:
+        self.stored += found
+        return [True] * len(found)
+
+
+@pytest.mark.parametrize(("known", "learnt"), [(CROWD - 1, True), (CROWD, False)])
+async def test_a_ca_is_learnt_unless_so_many_have_its_name(known: int, learnt: bool) -> None:
+    authorities = [one.certificate for one in CAS[:known]]
+    trust = Trust(Knowledge(roots=[ROOT.certificate], authorities=authorities))
+    snapshot = Snapshot(1, Tree({}), CertificateIndex([]), trust)
+    current = type("State", (), {"snapshot": snapshot})()
+    snapshots = type("Snapshots", (), {"current": current})()
+    shelves = Shelves()
+    sut = Harvest(
+        cast(Any, snapshots), cast(Any, shelves), cast(Any, None), Journal(), lambda: NOW
+    )
+    one, other = CAS[-1], CAS[-2]
+    bob = one.issue("Bob", mail="bob@x.test", key="p256")
+    carol = other.issue("Carol", mail="carol@x.test", key="p256")
+    sut._waiting["bob@x.test"] = Lesson("bob@x.test", (bob.certificate, one.certificate))
+    sut._waiting["carol@x.test"] = Lesson(
+        "carol@x.test", (carol.certificate, other.certificate)
+    )
+    await sut.write()
+    assert shelves.stored == [bob.certificate, *[one.certificate] * learnt, carol.certificate]
+    assert sut._waiting == {}
