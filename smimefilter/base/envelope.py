@@ -88,6 +88,11 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Unfit(Refused):
+    """Never, and nothing was sent: the next hop cannot take such a content."""
+
+
+@dataclass(frozen=True, slots=True)
 class Notified:
     """Refused, and the sender has been told by a notice of our own: settled."""
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -37,7 +38,9 @@ from .enveloped import Enveloped, Recipient
 from .identifiers import Identifier
 
 MOST_TRIED: Final = 16  # private key operations for one message
+MOST_OF_ONE: Final = 2  # with one certificate: nobody needs to be named more often
 LARGEST_RC2: Final = 1 << 18  # bytes: it is slow, and what is so old is small
+_COST: Final = {"3des-cbc": 4, "rc2-cbc": 256}  # beside that of AES, for as many octets
 
 _Key = Callable[[], PrivateKeyTypes]
 
@@ -48,6 +51,10 @@ class CannotDecrypt(ValueError):
 
 class NoKey(CannotDecrypt):
     """No private key at hand is among the recipients'."""
+
+
+class TooMuch(CannotDecrypt):
+    """It takes more work than there may be, as its size and its recipients say."""
 
 
 class Unsupported(CannotDecrypt):
@@ -96,21 +103,28 @@ _GCM_DEFAULT_TAG: Final = 12  # RFC 5084 §3.2
 def decrypt(
     message: Enveloped,
     find: Callable[[Identifier], Iterable[tuple[Certificate, _Key]]],
+    may_spend: Callable[[int], bool] = lambda _: True,
 ) -> Opened:
     """The content. `find` gives certificates with a private key at hand that an identifier
-    names, and their keys. Raises `NoKey`, `Unsupported`, `CannotDecrypt`."""
+    names, and their keys. `may_spend`: whether as much work may be done as AES of so many
+    octets is. Raises `NoKey`, `Unsupported`, `TooMuch`, `CannotDecrypt`."""
     cipher = _CIPHERS.get(message.cipher.oid)
     if cipher is None or (cipher.kind in {"aes-gcm", "chacha20-poly1305"}) is not (
         message.authenticated
     ):
         raise Unsupported("encrypted with a cipher that is not known here")
     decipher, size = _decipher(message, cipher)
-    tried = 0
+    cost = sum(map(len, message.content)) * _COST.get(cipher.kind, 1)
+    tried: Counter[Certificate] = Counter()
     for recipient in message.recipients:
         for certificate, key in find(recipient.recipient):
-            tried += 1
-            if tried > MOST_TRIED:
+            if tried[certificate] == MOST_OF_ONE:
+                continue
+            tried[certificate] += 1
+            if tried.total() > MOST_TRIED:
                 raise CannotDecrypt("cannot be decrypted")
+            if not may_spend(cost):
+                raise TooMuch("it takes too much work")
             content = _content(recipient, key(), size, decipher)
             if content is not None:
                 how = way_of(recipient)

@@ -11,6 +11,8 @@ what came.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
 
 from asn1crypto import x509
 
@@ -18,6 +20,8 @@ from smimefilter.pki import tlv
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
 
 from . import ber, der
+
+LONGEST_NAME: Final = 4096  # octets of an issuer that is compared but byte by byte
 
 
 def issuer_and_serial(certificate: Certificate) -> bytes:
@@ -80,7 +84,17 @@ def identifier(element: ber.Element, effort: ber.Effort) -> Identifier:
 
 
 def _same_name(one: bytes, other: bytes) -> bool:
-    try:
-        return bool(x509.Name.load(one) == x509.Name.load(other))
-    except (ValueError, TypeError):
+    """Whether two names are one, whatever kinds of strings they are written in."""
+    if max(len(one), len(other)) > LONGEST_NAME:
         return False
+    known = _comparable(one)
+    return known is not None and known == _comparable(other)
+
+
+@lru_cache(maxsize=256)
+def _comparable(name: bytes) -> str | None:
+    """A name as RFC 5280 §7.1 compares it; None where it cannot be read."""
+    try:
+        return str(x509.Name.load(name).hashable)
+    except (ValueError, TypeError):
+        return None

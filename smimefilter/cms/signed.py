@@ -153,11 +153,11 @@ def _content(fields: Fields, effort: Effort) -> tuple[bytes, Sequence[memoryview
 
 
 def _certificates(fields: Fields) -> tuple[bytes, ...]:
-    """X.509 certificates; the obsolete and other kinds are passed over."""
-    found: list[bytes] = []
+    """X.509 certificates, none twice; the obsolete and other kinds are passed over."""
+    found: dict[bytes, None] = {}
     for element in fields.rest():
         if element.tag == SEQUENCE and len(found) < MOST_CERTIFICATES:
-            found.append(element.der)
+            found[element.der] = None
     return tuple(found)
 
 
@@ -196,6 +196,6 @@ def _time(value: bytes) -> datetime | None:
             found = core.GeneralizedTime.load(value).native
         else:
             return None
-    except (ValueError, TypeError, OverflowError):
+        return found.astimezone(UTC) if isinstance(found, datetime) else None
+    except (ValueError, TypeError, OverflowError):  # of the year 1, say
         return None
-    return found.astimezone(UTC) if isinstance(found, datetime) else None

@@ -171,6 +171,8 @@ def _checked(
     except BadCms:
         flaw = Flaw.MALFORMED
     capabilities = info.attributes.first(SMIME_CAPABILITIES) if info.attributes else None
+    if info.attributes is None and (scheme := _scheme(info, digest)):
+        digest = scheme.digest  # the one there is; what digestAlgorithm says is not used
     return Checked(info.signer, flaw, certificate, digest, info.signing_time, capabilities)
 
 

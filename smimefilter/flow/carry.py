@@ -36,7 +36,7 @@ from smimefilter.policy.preferences import SignFormat
 from smimefilter.ports.keys import KeyRing
 
 from .keyfinder import KeyFinder
-from .opening import MOST_OCTETS, MailReader
+from .opening import MOST_OCTETS, Decrypted, MailReader
 from .report import told
 
 # What copies can have in common: who signs, what is cut, how header fields are protected.
@@ -54,13 +54,21 @@ class Carrier:
         self._template = lru_cache(maxsize=KEPT)(self._make_template)
         self._finder: KeyFinder | None = None
 
-    def reader(self, mail: Mail, moment: Moment, authserv_id: str) -> MailReader:
-        """Opens a mail with the keys of this key ring, whose certificates are in the moment."""
+    def reader(
+        self,
+        mail: Mail,
+        moment: Moment,
+        authserv_id: str,
+        decrypted: Decrypted | None = None,
+    ) -> MailReader:
+        """Opens a mail with the keys of this key ring, whose certificates are in the moment.
+        `decrypted`: of the same mail, opened before."""
         if self._finder is None:
             snapshot = moment.snapshot
             known = map(snapshot.certificates.by_thumbprint, snapshot.keys)
             self._finder = KeyFinder((one for one in known if one is not None), self._keys)
-        return MailReader(mail, self._finder, moment, authserv_id, self._most_octets)
+        most = self._most_octets
+        return MailReader(mail, self._finder, moment, authserv_id, most, decrypted)
 
     def prepare(
         self,
@@ -135,11 +143,27 @@ class Prepared:
             return self._message.chunks
         if copy.reading is not None:
             opening = self._reader.opening(copy.reading.rules)
-            return told(self._message, opening, copy.reading).chunks
+            try:
+                return told(self._message, opening, copy.reading).chunks
+            except Exception:  # within what was decrypted it is no trouble of the mail's
+                failed = self.as_if_failed(copy)
+                if failed is None:
+                    raise
+                return failed
         around, entity = self._inner[copy.signing, copy.cuts, copy.protect]
         if copy.encryption:
             entity = _encrypted(entity, copy.encryption)
         return around.around(entity)
+
+    def as_if_failed(self, copy: Copy) -> list[bytes] | None:
+        """The bytes of a copy as they would be if it could not be decrypted; None where it
+        was not."""
+        if copy.reading is None:
+            return None
+        opening = self._reader.opening(copy.reading.rules).as_if_failed
+        if opening is None:
+            return None
+        return told(self._message, opening, copy.reading).chunks
 
 
 def _whole(entity: Entity, message: Message, hp: Hp | None) -> Entity:

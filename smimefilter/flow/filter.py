@@ -24,6 +24,7 @@ from smimefilter.base.envelope import (
     Fate,
     Refused,
     Transaction,
+    Unfit,
 )
 from smimefilter.base.errors import MailError, Status
 from smimefilter.message.received import received_line
@@ -38,7 +39,7 @@ from smimefilter.ports.relay import Outgoing, Relay
 from .carry import Prepared
 from .lookups import Lookups
 from .notices import tell_sender
-from .opening import MailReader
+from .opening import Decrypted, MailReader
 from .origin import Origins
 from .snapshots import Snapshots, State
 
@@ -46,6 +47,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 COPIES_AT_ONCE: Final = 4  # of one mail; each is in memory while it is relayed
+OPENED_AT_ONCE: Final = 4  # mails: each may take the memory of several of its size
 LOOKUP_ROUNDS: Final = 4  # an issuer may be missing that another one fetched leads to
 MAX_HOPS: Final = 50  # Received fields; RFC 5321 §6.3 asks for a large number
 TROUBLE: Final = Deferred(Status(4, "3.0"), "try again later")
@@ -82,6 +84,7 @@ class Filter:
         self.origins = origins
         self.lookups = lookups
         self.lookup_wait = lookup_wait
+        self.opening = asyncio.Semaphore(OPENED_AT_ONCE)
 
     async def accept(self, transaction: Transaction) -> list[Fate]:
         """The fates of a mail's recipients, in order. Never raises but for cancellation."""
@@ -127,6 +130,7 @@ class _Way:
         self._by = by
         self._transaction = transaction
         self._fates: list[Fate | None] = [None] * len(transaction.recipients)
+        self._decrypted = Decrypted()
         self.plan: Plan | None = None
         self.revision = 0
         self.message_id = ""
@@ -134,7 +138,7 @@ class _Way:
     async def go(self) -> None:
         """From facts to fates."""
         by, transaction = self._by, self._transaction
-        mail = Mail(Message(transaction.content))
+        mail = Mail(_message(transaction.content))
         if len(mail.message.all("Received")) > MAX_HOPS:
             self.settle_rest(LOOP)
             return
@@ -165,7 +169,8 @@ class _Way:
         """The plan by what is known now. A mail that may have to be opened for it, and made
         to cost as much as one may, keeps no other waiting."""
         if mail.is_said_protected:
-            return await asyncio.to_thread(self._decide, mail, ours=ours)
+            async with self._by.opening:
+                return await asyncio.to_thread(self._decide, mail, ours=ours)
         return self._decide(mail, ours=ours)
 
     def _decide(self, mail: Mail, *, ours: bool) -> _Found:
@@ -173,7 +178,7 @@ class _Way:
         state = by.snapshots.current
         self.revision = state.snapshot.revision
         moment = state.snapshot.at(by.clock())
-        reader = state.carrier.reader(mail, moment, by.authserv_id)
+        reader = state.carrier.reader(mail, moment, by.authserv_id, self._decrypted)
         self.plan = outbound(self._transaction, mail, moment, reader, ours=ours)
         return _Found(state, moment, self.plan, reader)
 
@@ -219,6 +224,8 @@ class _Way:
                 chunks = await self._worked(prepared.chunks, copy)
                 out = self._outgoing(copy, [received, *chunks])
                 fates = await self._by.relay.deliver(out)
+                if any(isinstance(fate, Unfit) for fate in fates):
+                    fates = await self._as_it_came(copy, prepared, received) or fates
             except MailError as error:
                 fates = [_fate_of(error)] * len(copy.recipients)
                 self._by.journal.trouble("copy deferred", error, id=self._transaction.id)
@@ -229,6 +236,16 @@ class _Way:
                 )
         for position, fate in zip(copy.recipients, fates, strict=True):
             self._fates[position] = fate
+
+    async def _as_it_came(
+        self, copy: Copy, prepared: Prepared, received: bytes
+    ) -> Sequence[Fate] | None:
+        """The fates of a copy that holds what was decrypted, and can be sent as it came only.
+        A refusal would tell whoever sent it what is in it, see `opening.py`."""
+        chunks = await self._worked(prepared.as_if_failed, copy)
+        if chunks is None:
+            return None
+        return await self._by.relay.deliver(self._outgoing(copy, [received, *chunks]))
 
     async def _worked(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of CPU work; of a large mail it is done in a thread."""
@@ -248,6 +265,15 @@ class _Way:
             params=params,
             client=transaction.client,
         )
+
+
+def _message(content: bytes) -> Message:
+    """What came, without the line of a mailbox file before it: behind our Received field it
+    would be taken for one, or for the end of the header."""
+    message = Message(content)
+    if content.startswith(b"From ") and message.names[:1] == [b""]:
+        return message.without_at([0])
+    return message
 
 
 def _eight_bit(params: tuple[str, ...]) -> tuple[str, ...]:

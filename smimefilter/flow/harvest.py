@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from smimefilter.base.envelope import Delivered
@@ -28,6 +28,8 @@ from smimefilter.trust.outline import may_be_ca
 from .snapshots import Snapshots
 
 WRITE_EVERY: Final = 1.0  # seconds
+NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)  # said then: anything else is newer
+SKEW: Final = timedelta(hours=1)  # clocks of signers differ
 MOST: Final = 1000  # lessons that wait to be written
 
 
@@ -98,7 +100,9 @@ class Harvest:
         for lesson in lessons:
             known = snapshot.capabilities.get(lesson.address)
             if lesson.capabilities is not None and lesson.capabilities != known:
-                said.append(Correspondent(lesson.address, lesson.capabilities, self._clock()))
+                when = lesson.said or NEVER
+                if when <= self._clock() + SKEW:  # or nothing he says later would count
+                    said.append(Correspondent(lesson.address, lesson.capabilities, when))
         if said:  # first, so that who can be encrypted to is so as his program reads it
             await self._correspondents.put(said)
         knowledge = snapshot.trust.knowledge

@@ -27,14 +27,15 @@ class KeyFinder:
         self._certificates: Final = tuple(certificates)
         self._keys: Final = keys
 
-    def find(self, identifier: Identifier) -> Iterator[Found]:
-        """The certificates that it names, and how to get their keys."""
+    def find(self, identifier: Identifier, keys_for: str = "") -> Iterator[Found]:
+        """The certificates that it names, and how to get their keys; those alone of an
+        address, or of a domain (`@example.com`), where one is given."""
         if identifier.key_id:
             candidates = self._by_key_id.get(identifier.key_id, [])
         else:
             candidates = self._by_serial.get(identifier.serial, [])
         for certificate in candidates:
-            if identifier.names(certificate):
+            if identifier.names(certificate) and _is_for(certificate, keys_for):
                 yield certificate, partial(self._keys.private_key, certificate.thumbprint)
 
     @cached_property
@@ -57,3 +58,15 @@ class KeyFinder:
             if key_id:
                 found.setdefault(key_id, []).append(certificate)
         return found
+
+
+def _is_for(certificate: Certificate, keys_for: str) -> bool:
+    if not keys_for:
+        return True
+    try:
+        addresses = certificate.addresses
+    except UnreadableCertificate:
+        return False
+    if keys_for.startswith("@"):
+        return any(address.endswith(keys_for) for address in addresses)
+    return keys_for in addresses

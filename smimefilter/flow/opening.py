@@ -7,19 +7,36 @@ comes out of a layer.
 
 The work has limits: layers, octets, signers, private key operations.
 
+Whoever sends a mail must not learn from what becomes of it what a private key has opened:
+deciphering without authentication (CBC) yields whatever an attacker made of somebody's mail,
+and each difference that he sees tells of its text. So once a layer was decrypted nothing in it
+is a reason to refuse or defer the mail: trouble within is the layer's, which stays as it came,
+like one that cannot be decrypted.
+
 CPU only; the clock is in the moment. What a signature is worth is `signers.py`'s; what a mail
 becomes for whom is `plan/inbound.py`'s. RFC 8551 §3 and §6, RFC 5652. Raises `KeyTrouble` (a
-key that is there and cannot be had: the mail waits), `HeaderTooLarge`.
+key that is there and cannot be had: the mail waits) and `HeaderTooLarge`, for the layers that
+stand in clear.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from itertools import takewhile
 from typing import Final
 
 from smimefilter.cms.ber import BadCms, Effort
 from smimefilter.cms.compressed import decompress
-from smimefilter.cms.decrypt import CannotDecrypt, NoKey, Unsupported, decrypt
+from smimefilter.cms.decrypt import (
+    CannotDecrypt,
+    NoKey,
+    Opened,
+    TooMuch,
+    Unsupported,
+    decrypt,
+)
 from smimefilter.cms.enveloped import read_enveloped
 from smimefilter.cms.recognise import Content, content_of
 from smimefilter.cms.signed import SignedData, read_signed
@@ -41,7 +58,7 @@ from smimefilter.message.protect import (
     restored,
     within,
 )
-from smimefilter.message.wire import Message
+from smimefilter.message.wire import Message, hides, is_clean
 from smimefilter.plan.facts import Mail
 from smimefilter.plan.opened import (
     CompressedLayer,
@@ -61,7 +78,31 @@ from .keyfinder import KeyFinder
 from .signers import SignerJudge
 
 MOST_OCTETS: Final = 167_772_160  # that are deciphered, unpacked and hashed for one mail
+UNPACKED: Final = 3  # what is compressed may come to one in so many of these
 MOST_SIGNERS: Final = 16  # of all layers of a mail together
+
+_Inner = Callable[[], Message]
+
+
+class Decrypted:
+    """What the encrypted layers of one mail held, by how deep they stand and whose keys were
+    tried: a mail may be opened again, by other rules or when more is known."""
+
+    def __init__(self) -> None:
+        self._known: Final[dict[tuple[int, str], Opened | ValueError]] = {}
+
+    def get(self, depth: int, keys_for: str, decrypting: Callable[[], Opened]) -> Opened:
+        """Decrypt, or do not again. Raises what decrypting does."""
+        found = self._known.get((depth, keys_for))
+        if found is None:
+            try:
+                found = decrypting()
+            except (BadCms, CannotDecrypt) as error:
+                found = error
+            self._known[depth, keys_for] = found
+        if isinstance(found, ValueError):
+            raise found
+        return found
 
 
 def open_mail(
@@ -70,10 +111,11 @@ def open_mail(
     keys: KeyFinder,
     moment: Moment,
     most_octets: int = MOST_OCTETS,
+    decrypted: Decrypted | None = None,
 ) -> Opening:
     """What is in a mail. The layers are taken off as far as `rules` go, and as long as no more
-    than so many octets have been worked on."""
-    return _Opener(mail, rules, keys, moment, most_octets).opened()
+    than so many octets have been worked on. `decrypted`: of the same mail, opened before."""
+    return _Opener(mail, rules, keys, moment, most_octets, decrypted or Decrypted()).opened()
 
 
 class MailReader:
@@ -86,21 +128,24 @@ class MailReader:
         moment: Moment,
         authserv_id: str,
         most_octets: int = MOST_OCTETS,
+        decrypted: Decrypted | None = None,
     ) -> None:
         self.authserv_id: Final = authserv_id
         self._most_octets: Final = most_octets
         self._mail: Final = mail
         self._keys: Final = keys
         self._moment: Final = moment
+        self._decrypted: Final = decrypted or Decrypted()
         self._openings: Final[dict[OpeningRules, Opening]] = {}
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
-        """Those on the signers found so far."""
+        """Those on the signers found so far. None from within unauthenticated encryption: a
+        mail that waits for what a verdict misses would tell that it could be opened."""
         return tuple(
             signer.verdict
             for opening in self._openings.values()
-            for layer in opening.layers
+            for layer in takewhile(_is_open_to_all, opening.layers)
             if isinstance(layer, SignedLayer)
             for signer in layer.signers
             if signer.verdict is not None
@@ -111,7 +156,8 @@ class MailReader:
         found = self._openings.get(rules)
         if found is None:
             most = self._most_octets
-            found = open_mail(self._mail, rules, self._keys, self._moment, most)
+            known = self._decrypted
+            found = open_mail(self._mail, rules, self._keys, self._moment, most, known)
             self._openings[rules] = found
         return found
 
@@ -124,12 +170,15 @@ class _Opener:
         keys: KeyFinder,
         moment: Moment,
         most_octets: int,
+        decrypted: Decrypted,
     ) -> None:
         self._mail = mail
+        self._decrypted = decrypted
         self._rules = rules
         self._keys = keys
         self._effort = Effort()
         self._octets = most_octets
+        self._unpacked = most_octets // UNPACKED
         self._signers_left = MOST_SIGNERS
         self._judge = SignerJudge(mail, moment)
         self._layers: list[Layer] = []
@@ -138,7 +187,16 @@ class _Opener:
         self._stripped: Message | None = None
 
     def opened(self) -> Opening:
-        message, cut_short = self._mail.message, False
+        try:
+            return self._opened()
+        except Exception:
+            failed = Opening(tuple(self._layers)).as_if_failed
+            if failed is None:
+                raise
+            return failed
+
+    def _opened(self) -> Opening:
+        message, cut_short, vouched = self._mail.message, False, True
         while (inside := self._next(message)) is not None:
             if len(self._layers) == self._rules.depth:
                 cut_short = True
@@ -147,9 +205,13 @@ class _Opener:
             self._layers.append(layer)
             if inner is None:
                 break
-            self._stripped = message = inner
+            found = message = inner()
             if not isinstance(layer, SignedLayer):
-                self._kept = inner
+                self._kept = self._stripped = found
+                continue
+            vouched = vouched and _is_good(layer)
+            if vouched:  # a signature that is not good stays, with all that it is around
+                self._stripped = found
         if self._kept is not None and self._fields is not None:
             self._kept = restored(self._kept, self._fields)
         part = not self._layers and has_signed_part(message)
@@ -158,7 +220,7 @@ class _Opener:
             partly_signed=part, cut_short=cut_short,
         )  # fmt: skip
 
-    def _next(self, message: Message) -> tuple[Layer, Message | None] | None:
+    def _next(self, message: Message) -> tuple[Layer, _Inner | None] | None:
         """The outermost layer of what is left, and what is in it, where it can be opened."""
         if not is_said_protected(message):
             return None
@@ -183,15 +245,21 @@ class _Opener:
 
     def _encrypted(
         self, message: Message, body: memoryview
-    ) -> tuple[EncryptedLayer, Message | None]:
+    ) -> tuple[EncryptedLayer, _Inner | None]:
         if not self._rules.decrypt:
             return EncryptedLayer(Outcome.NOT_ASKED), None
-        if not self._may_spend(len(body)):
-            return EncryptedLayer(Outcome.TOO_MUCH), None
+        keys_for = self._rules.keys_for
+
+        def decrypting() -> Opened:
+            find = partial(self._keys.find, keys_for=keys_for)
+            return decrypt(read_enveloped(body, self._effort), find, self._may_spend)
+
         try:
-            found = decrypt(read_enveloped(body, self._effort), self._keys.find)
+            found = self._decrypted.get(len(self._layers), keys_for, decrypting)
         except BadCms:
             return EncryptedLayer(Outcome.MALFORMED), None
+        except TooMuch:
+            return EncryptedLayer(Outcome.TOO_MUCH), None
         except NoKey:
             return EncryptedLayer(Outcome.NO_KEY), None
         except Unsupported:
@@ -205,21 +273,23 @@ class _Opener:
             found.authenticated,
             found.certificate,
         )
-        return layer, self._inside(message, within(found.content))
+        return layer, lambda: self._inside(message, within(found.content))
 
     def _compressed(
         self, message: Message, body: memoryview
-    ) -> tuple[CompressedLayer, Message | None]:
+    ) -> tuple[CompressedLayer, _Inner | None]:
         try:
-            content = decompress(body, self._effort, max(self._octets, 0))
+            most = max(min(self._octets, self._unpacked), 0)
+            content = decompress(body, self._effort, most)
         except BadCms:
             return CompressedLayer(Outcome.MALFORMED), None
         self._may_spend(len(content))
-        return CompressedLayer(Outcome.OPENED), self._inside(message, within(content))
+        inner = self._inside(message, within(content))
+        return CompressedLayer(Outcome.OPENED), lambda: inner
 
     def _opaque(
         self, message: Message, body: memoryview
-    ) -> tuple[SignedLayer, Message | None] | None:
+    ) -> tuple[SignedLayer, _Inner | None] | None:
         try:
             data = read_signed(body, self._effort)
         except BadCms:
@@ -231,14 +301,19 @@ class _Opener:
         content = b"".join(data.content)
         found = within(content)
         layer = self._signed(data, [content], found, clear=False)
-        return layer, self._inside(message, found)
+        inner = self._inside(message, found)
+        return layer, lambda: inner
 
     def _clear_signed(
         self, message: Message, signed: ClearSigned
-    ) -> tuple[SignedLayer, Message | None]:
+    ) -> tuple[SignedLayer, _Inner | None]:
         content = bytes(signed.content)
         found = within(content)
-        inner = self._inside(message, found)
+        entity = self._inside(message, found)
+
+        def inner() -> Message:
+            return entity
+
         try:
             data = read_signed(signed.signature, self._effort)
         except BadCms:
@@ -267,7 +342,7 @@ class _Opener:
         self, data: SignedData, forms: list[bytes], found: Within, *, clear: bool
     ) -> SignedLayer:
         mail, signers = self._mail.message, self._signers(data, forms)
-        if is_another_author(mail, found):
+        if is_another_author(mail, found) or hides(mail, b"from"):
             signers = tuple(map(_not_the_authors, signers))
         hidden = any(isinstance(layer, EncryptedLayer) for layer in self._layers)
         changed = () if hidden else differing(mail, found)
@@ -287,6 +362,15 @@ class _Opener:
         return self._octets >= 0
 
 
+def _is_good(layer: SignedLayer) -> bool:
+    return layer.best is not None and layer.best.signature is Signature.GOOD
+
+
+def _is_open_to_all(layer: Layer) -> bool:
+    """Whether what is in it is known without a key, or came from whoever has one."""
+    return not isinstance(layer, EncryptedLayer) or layer.authenticated
+
+
 def _not_the_authors(signer: SignerReport) -> SignerReport:
     """The same where the signed content says to be somebody else's."""
     if signer.signature is not Signature.GOOD:
@@ -302,5 +386,5 @@ def _around(message: Message, entity: Message) -> Message:
     except NotClearable:
         made = canonical(entity)
     header = Message(made.header).without("MIME-Version")  # the mail has one of its own
-    fit = Entity(b"".join(header.lines), made.body)
+    fit = Entity(b"".join(line for line in header.lines if is_clean(line)), made.body)
     return Message(b"".join(outer(message).around(fit)))

@@ -35,6 +35,7 @@ _PROTECTED: Final = _PKCS7_MIME | {
     "application/octet-stream", "multipart/signed", "multipart/encrypted",
 }  # fmt: skip
 _IDENTITY: Final = frozenset({"7bit", "8bit", "binary"})
+_DECISIVE: Final = frozenset({"boundary", "protocol"})
 _DEEPEST: Final = 20
 _MOST_PARTS: Final = 1000  # that are searched for a part of some type
 _CALENDAR: Final = frozenset({"text/calendar"})
@@ -172,6 +173,8 @@ def _signature(message: Message, types: frozenset[str]) -> memoryview | None:
 def _signed_parts(message: Message, types: frozenset[str]) -> tuple[Part, Part] | None:
     kind = _kind(message)
     if kind.type != "multipart/signed" or kind.parameter("protocol") not in types:
+        return None
+    if not kind.doubtful.isdisjoint(_DECISIVE):  # another reader may see other parts
         return None
     parts = _two_parts(message, kind)
     return parts if parts is not None and _kind(parts[1].head).type in types else None

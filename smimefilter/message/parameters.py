@@ -35,6 +35,7 @@ class ContentType:
 
     type: str
     parameters: Mapping[str, str]
+    doubtful: frozenset[str] = frozenset()  # parameters that are there more than once
 
     @property
     def is_multipart(self) -> bool:
@@ -58,8 +59,10 @@ def _content_type(value: bytes) -> ContentType:
     match = _MEDIA_TYPE.match(text)
     if match is None:
         return PLAIN
-    found = MappingProxyType(parameters(text[match.end() :]))
-    return ContentType(f"{match[1]}/{match[2]}".lower(), found)
+    found, doubtful = _collected(text[match.end() :])
+    return ContentType(
+        f"{match[1]}/{match[2]}".lower(), MappingProxyType(found), frozenset(doubtful)
+    )
 
 
 _kept: Final = lru_cache(maxsize=1024)(_content_type)  # a mail is asked more than once
@@ -74,7 +77,14 @@ def transfer_encoding(value: bytes | None) -> str:
 
 def parameters(text: str) -> dict[str, str]:
     """What follows the first value of a field: `; name=value` and so on."""
+    return _collected(text)[0]
+
+
+def _collected(text: str) -> tuple[dict[str, str], set[str]]:
+    """The parameters, and which of them are there more than once, in whatever spelling: what
+    these are depends on who reads them."""
     found: dict[str, str] = {}
+    doubtful: set[str] = set()
     pieces: dict[str, dict[int, tuple[str, bool]]] = {}
     for match in _PARAMETER.finditer(text):
         name, value = match[1], match[2]
@@ -84,13 +94,22 @@ def parameters(text: str) -> dict[str, str]:
             value = _QUOTED_PAIR.sub(r"\1", value[1:].removesuffix('"'))
         base, star, rest = name.lower().partition("*")
         if not star:
+            if base in found:
+                doubtful.add(base)
             found.setdefault(base, value)
         elif piece := _PIECE.fullmatch(rest):
-            is_extended = bool(piece[2]) or not rest
-            pieces.setdefault(base, {}).setdefault(int(piece[1] or 0), (value, is_extended))
+            number, is_extended = int(piece[1] or 0), bool(piece[2]) or not rest
+            numbered = pieces.setdefault(base, {})
+            if number in numbered:
+                doubtful.add(base)
+            numbered.setdefault(number, (value, is_extended))
+        else:
+            doubtful.add(base)
     for base, numbered in pieces.items():
+        if base in found or sorted(numbered) != list(range(len(numbered))):
+            doubtful.add(base)
         found.setdefault(base, _joined(numbered))
-    return found
+    return found, doubtful
 
 
 def _joined(numbered: dict[int, tuple[str, bool]]) -> str:

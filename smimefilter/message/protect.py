@@ -11,13 +11,14 @@ Also read: `protected-headers="v1"`, and a message/rfc822 with `forwarded=no` ar
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 from .entity import Entity
 from .headers import BadHeader, addresses
 from .parameters import content_type
-from .wire import Message, unfolded
+from .wire import Message, is_clean, unfolded
 
 VEIL: Final = b"[...]"
 
@@ -102,12 +103,13 @@ def within(content: bytes) -> Within:
 
 
 def _fields(entity: Message) -> tuple[bytes, ...]:
-    """Those that may be restored, one of a name: of two, none is what was meant."""
-    counted = [name for name in entity.names if name in _RESTORED]
+    """Those that may be restored, one of a name: of two, none is what was meant; and none
+    that a reader may take for several, or cannot take."""
+    counted = Counter(entity.names)
     return tuple(
         _closed(line)
         for name, line in zip(entity.names, entity.lines, strict=True)
-        if name in _RESTORED and counted.count(name) == 1
+        if name in _RESTORED and counted[name] == 1 and is_clean(line)
     )
 
 

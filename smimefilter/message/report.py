@@ -13,19 +13,18 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from .headers import NO_LINE_ENDS, cut_subject, decoded
+from .tags import tagged, untagged
 from .wire import Message, unfolded
-from .words import encode, fold
 
 _RESULTS: Final = b"authentication-results"
 _SMIME_METHOD: Final = re.compile(rb"(?i)(?:;|\A)\s*smime(?:\s*/\s*\d+)?\s*=")
-_COMMENT: Final = re.compile(rb"\((?:[^()\\]|\\.)*\)")
-_AUTHSERV: Final = re.compile(rb"""\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))""")
+_OUTSIDE: Final = re.compile(rb'[^"\\()]++|"(?:[^"\\]|\\.)*+"|\\.|[()]', re.DOTALL)
+_IN_COMMENT: Final = re.compile(rb"[^\\()]++|\\.|[()]", re.DOTALL)
+_AUTHSERV: Final = re.compile(rb"\s*([^\s;/]*)")
 _UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _NO_TOKEN: Final = re.compile(r"[^A-Za-z0-9!#$%&'*+.^_`{|}~@:/-]")
 _LONGEST: Final = 200  # characters of one value
-_HEADER_LEFT: Final = 1 << 16  # bytes behind a broken header that are looked through
-_NESTED: Final = 8  # comments in comments that are looked through
+_HEADER_LEFT: Final = 1 << 20  # bytes behind a broken header that are looked through
 
 
 def cleaned(
@@ -45,9 +44,7 @@ def cleaned(
         message = message.without_at(unwanted)
     if not message.border and _goes_on(message, start):
         message = message.ended()
-    for tag in tags:
-        message = cut_subject(message, tag)
-    return message
+    return untagged(message, tags)
 
 
 def reported(message: Message, fields: Iterable[bytes], tags: Sequence[str]) -> Message:
@@ -55,30 +52,6 @@ def reported(message: Message, fields: Iterable[bytes], tags: Sequence[str]) -> 
     for field in reversed(list(fields)):
         message = message.prepended(field)
     return tagged(message, tags) if tags else message
-
-
-def tagged(message: Message, tags: Sequence[str]) -> Message:
-    """The mail with tags behind its subject, which it gets where it has none."""
-    said = " ".join(tags)
-    if message.get("Subject") is None:
-        return message.prepended(b"Subject: " + encode(said) + message.newline)
-
-    def longer(value: bytes) -> bytes:
-        value = value.translate(NO_LINE_ENDS)  # a bare CR may stand in it
-        text = encode(said)
-        joint = b" "
-        if text.startswith(b"=?") and value.endswith(b"?="):
-            return fold(encode(f"{decoded(value)} {said}"), message.newline)
-        return fold(value + joint + text if value else text, message.newline)
-
-    return message.rewritten("Subject", longer)
-
-
-def tag_pattern(tag: str, hole: str) -> re.Pattern[str]:
-    """What looks like a tag of this form to a reader; `hole` stands for any text in it."""
-    words = (re.escape(word) for word in tag.split())
-    form = r"\s+".join(words) if tag.strip() else r"(?!)"
-    return re.compile(form.replace(re.escape(hole), r"[^\[\]]*"), re.IGNORECASE)
 
 
 def info_field(
@@ -106,9 +79,9 @@ def quoted(value: str) -> str:
 
 def _text(value: str) -> str:
     """On one line, ASCII, not too long."""
-    short = _UNSAFE.sub(" ", value).strip()
-    short = short if len(short) <= _LONGEST else short[: _LONGEST - 3] + "..."
-    return short.encode("ascii", "backslashreplace").decode("ascii")
+    text = _UNSAFE.sub(" ", value[: 2 * _LONGEST]).strip()
+    text = text.encode("ascii", "backslashreplace").decode("ascii")
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 
 def _joined(parts: Sequence[str], newline: bytes) -> bytes:
@@ -133,12 +106,34 @@ def _goes_on(message: Message, start: bytes) -> bool:
 
 def _is_forged(value: bytes, host: bytes) -> bool:
     """Whether it tells of S/MIME in our name, as any reader may take it."""
-    for _ in range(_NESTED):
-        value, changed = _COMMENT.subn(b" ", value)
-        if not changed:
-            break
-    named = _AUTHSERV.match(value)
-    if named is None:
-        return bool(_SMIME_METHOD.search(value))
-    name = (named[1] or named[2] or b"").replace(b"\\", b"").lower()
-    return name == host and bool(_SMIME_METHOD.search(value, named.end()))
+    plain = _without_comments(value)
+    if plain is None:
+        return b"smime" in value.lower()
+    named = _AUTHSERV.match(plain)
+    name = named[1].rstrip(b".").lower() if named else b""
+    return name in {host.rstrip(b"."), b""} and bool(_SMIME_METHOD.search(plain))
+
+
+def _without_comments(value: bytes) -> bytes | None:
+    """A structured value with a blank for each comment, without the quotes of a string that
+    stands first, and with other quoted strings emptied; None where one of them does not end."""
+    kept: list[bytes] = []
+    at, depth, begun = 0, 0, False
+    while at < len(value):
+        token = (_IN_COMMENT if depth else _OUTSIDE).match(value, at)
+        if token is None:
+            return None
+        at, text = token.end(), token[0]
+        if text == b"(":
+            depth += 1
+        elif text == b")":
+            depth -= 1
+            if depth < 0:
+                return None
+            kept.append(b" ")
+        elif not depth:
+            if text.startswith(b'"'):
+                text = b'""' if begun else text[1:-1].replace(b"\\", b"")
+            begun = begun or bool(text.strip())
+            kept.append(text)
+    return None if depth else b"".join(kept)

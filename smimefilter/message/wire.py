@@ -35,7 +35,9 @@ HEADER_WINDOW: Final = LARGEST_HEADER + 3
 _FIELD: Final = re.compile(rb"(([!-9;-~]+)[ \t]*:[^\n]*+(?:\n[ \t][^\n]*+)*+(?:\n|\Z))|(?s:.+)")
 _CUT_NAME: Final = re.compile(rb"[!-9;-~]+[ \t]*\Z")  # may yet become a field
 _BREAKS_OUT: Final = re.compile(rb"\n(?![ \t])|\r(?!\n)")
-_MBOX: Final = b"From "
+_MBOX: Final = re.compile(rb"From (?![ \t]*:)")
+_UNCLEAN: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
+LONGEST_LINE: Final = 998  # octets; RFC 5322 §2.1.1
 _WHITE: Final = b" \t\r\n"
 
 
@@ -184,6 +186,24 @@ class Message:
         )
 
 
+def is_clean(line: bytes) -> bool:
+    """Whether a whole field has neither control characters, a bare CR among them, nor a line
+    that is too long."""
+    return not _UNCLEAN.search(line) and max(map(len, line.split(b"\n"))) <= LONGEST_LINE
+
+
+def hides(message: Message, name: bytes) -> bool:
+    """Whether a field of this name stands behind a bare CR in another one, which some readers
+    take for the end of a line."""
+    for line in message.lines:
+        if b"\r" in line[:-2]:
+            pieces = line.replace(b"\r\n", b"\n").split(b"\r")[1:]
+            starts = (piece.lstrip(b"\n").lower() for piece in pieces)
+            if any(one.partition(b":")[0].rstrip(b" \t") == name for one in starts):
+                return True
+    return False
+
+
 def unfolded(line: bytes) -> bytes:
     """The value of a whole field, on one line, without the white space around it."""
     value = line.partition(b":")[2]
@@ -207,7 +227,7 @@ def _scan(raw: bytes, end: int) -> tuple[list[bytes], list[bytes], int]:
     """Lines and names of the fields before `end`, and where the last one ends."""
     stop = 0
     lines, names = [], []
-    if raw.startswith(_MBOX):
+    if _MBOX.match(raw):
         stop = raw.find(b"\n", 0, end) + 1 or end
         lines, names = [raw[:stop]], [b""]
     for line, name in _FIELD.findall(raw, stop, end):
@@ -220,6 +240,6 @@ def _scan(raw: bytes, end: int) -> tuple[list[bytes], list[bytes], int]:
 
 def _has_too_many(raw: bytes, end: int) -> bool:
     """Whether more fields stand before `end` than are read; a folded one counts as one."""
-    start = raw.find(b"\n", 0, end) + 1 if raw.startswith(_MBOX) else 0
+    start = raw.find(b"\n", 0, end) + 1 if _MBOX.match(raw) else 0
     beyond = islice(_FIELD.finditer(raw, start, end), MOST_FIELDS, MOST_FIELDS + 1)
     return any(match[2] for match in beyond)

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
+from smimefilter.base.address import address_key
 from smimefilter.base.errors import Status
 from smimefilter.base.reasons import Because, Reason
 from smimefilter.message.report import cleaned
 from smimefilter.policy.preferences import (
     DECRYPT,
+    DECRYPT_WITH,
     HARVEST,
     INFO_HEADER_PREFIX,
     INFO_HEADERS,
@@ -28,6 +30,7 @@ from smimefilter.policy.preferences import (
     SUBJECT_TAG_SIGNED,
     SUBJECT_TAGS,
     VERIFY,
+    DecryptWith,
     Harvest,
     OnUndecryptable,
 )
@@ -79,7 +82,7 @@ def inbound(
     """The decision for an internal recipient; without a reading the mail goes on untouched."""
     locality = view.get(LOCALITY)
     reasons = [Reason(Because.LOCALITY_INTERNAL, address, locality.source)]
-    wanted = _reading(view, reader.authserv_id)
+    wanted = _reading(view, reader.authserv_id, address)
     action: Action = Action.OPEN
     reading: Reading | None = wanted
     opening = reader.opening(wanted.rules) if mail.is_said_protected else Opening()
@@ -109,7 +112,7 @@ def is_forged(mail: Mail, reading: Reading) -> bool:
     return cleaned(message, reading.prefix, reading.authserv_id, patterns) is not message
 
 
-def _reading(view: View, authserv_id: str) -> Reading:
+def _reading(view: View, authserv_id: str, address: str) -> Reading:
     tags = None
     if view.get(SUBJECT_TAGS).value:
         tags = Tags(
@@ -121,6 +124,7 @@ def _reading(view: View, authserv_id: str) -> Reading:
         decrypt=view.get(DECRYPT).value,
         verify=view.get(VERIFY).value,
         depth=view.get(MAX_LAYERS).value,
+        keys_for=_keys_for(view.get(DECRYPT_WITH).value, address),
     )
     return Reading(
         rules,
@@ -130,6 +134,18 @@ def _reading(view: View, authserv_id: str) -> Reading:
         authserv_id=authserv_id,
         tags=tags,
     )
+
+
+def _keys_for(whose: DecryptWith, address: str) -> str:
+    """Whose private keys may open a mail to this address, as `OpeningRules` say it."""
+    key = address_key(address)
+    match whose:
+        case DecryptWith.RECIPIENT:
+            return key
+        case DecryptWith.DOMAIN:
+            return key[key.rindex("@") :]
+        case DecryptWith.ANY:
+            return ""
 
 
 def _changes(opening: Opening, reading: Reading) -> bool:

@@ -16,7 +16,7 @@ from typing import Final
 
 from smimefilter.base.algorithms import Capabilities
 from smimefilter.cms.verify import Flaw
-from smimefilter.message.report import tag_pattern
+from smimefilter.message.tags import tag_pattern
 from smimefilter.message.wire import Message
 from smimefilter.pki.certificate import Certificate
 from smimefilter.trust.verdict import Standing, Verdict
@@ -31,6 +31,7 @@ class OpeningRules:
     decrypt: bool = True
     verify: bool = True
     depth: int = 8  # layers
+    keys_for: str = ""  # private keys of this address, or of its @domain; empty: all
 
 
 class Outcome(StrEnum):
@@ -153,10 +154,20 @@ class Opening:
         )
 
     @property
+    def as_if_failed(self) -> Opening | None:
+        """The mail as it would be if its first encrypted layer could not be decrypted, where
+        that one was; None where none was."""
+        for number, layer in enumerate(self.layers):
+            if isinstance(layer, EncryptedLayer) and layer.outcome is Outcome.OPENED:
+                return Opening((*self.layers[:number], EncryptedLayer(Outcome.FAILED)))
+        return None
+
+    @property
     def closed(self) -> EncryptedLayer | CompressedLayer | None:
-        """The layer that could not be opened, though it should have been."""
+        """The layer that could not be opened, though it should have been, as anybody can see:
+        what is wrong within another one that was decrypted concerns nobody outside."""
         last = self.layers[-1] if self.layers else None
-        if last is None or isinstance(last, SignedLayer):
+        if last is None or isinstance(last, SignedLayer) or self.was_decrypted:
             return None
         return None if last.outcome in {Outcome.OPENED, Outcome.NOT_ASKED} else last
 
@@ -200,15 +211,19 @@ class Lesson:
 
     address: str  # key
     certificates: tuple[Certificate, ...]  # the signer's first
-    capabilities: Capabilities | None = None
+    capabilities: Capabilities | None = None  # what it said to read
+    said: datetime | None = None  # when, by the signer's clock; None where he does not tell
     new_key: bool = False
 
 
 def lesson(opening: Opening, author: str | None, *, trusted: bool) -> Lesson | None:
-    """What can be learnt; from certificates that are not trusted unless `trusted` is asked."""
+    """What can be learnt; from certificates that are not trusted unless `trusted` is asked.
+    What an author reads is learnt from a trusted signature alone: it decides how the next
+    mail to him is encrypted."""
     if author is None:
         return None
     signer = opening.signed_by
+    reads = signer.capabilities if signer else None
     if signer is None and not trusted:
         outermost = next((one for one in opening.layers if isinstance(one, SignedLayer)), None)
         best = outermost.best if outermost else None
@@ -217,4 +232,4 @@ def lesson(opening: Opening, author: str | None, *, trusted: bool) -> Lesson | N
     if signer is None or signer.certificate is None:
         return None
     certificates = tuple(dict.fromkeys((signer.certificate, *signer.along)))
-    return Lesson(author, certificates, signer.capabilities, signer.new_key)
+    return Lesson(author, certificates, reads, signer.signing_time, signer.new_key)

@@ -142,6 +142,14 @@ class ProtectHeaders(StrEnum):
     RFC9788 = "rfc9788"
 
 
+class DecryptWith(StrEnum):
+    """Whose private keys open a mail."""
+
+    RECIPIENT = "recipient"
+    DOMAIN = "domain"
+    ANY = "any"
+
+
 class OnUndecryptable(StrEnum):
     """What becomes of a mail that cannot be decrypted."""
 
@@ -322,8 +330,14 @@ SKIP_CALENDAR: Final = Preference(
 
 DECRYPT: Final = Preference(
     "decrypt", True, SWITCH, Follows.RECIPIENT,
-    "Decrypt mail to this internal recipient with any private key in the store that it is "
-    "encrypted to.",
+    "Decrypt mail to this internal recipient.",
+)  # fmt: skip
+DECRYPT_WITH: Final = Preference(
+    "decrypt-with", DecryptWith.DOMAIN, one_of(DecryptWith), Follows.RECIPIENT,
+    "Whose private keys open a mail to this recipient. recipient: those whose certificates "
+    "name the recipient's address; domain: an address of the recipient's domain, as mail to "
+    "aliases and lists needs it; any: all in the store. Whoever gets hold of an encrypted mail "
+    "can send it to an address of his own, and read what comes out.",
 )  # fmt: skip
 VERIFY: Final = Preference(
     "verify", True, SWITCH, Follows.RECIPIENT,

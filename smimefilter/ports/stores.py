@@ -91,7 +91,7 @@ class Correspondent:
 
     address: str  # key
     capabilities: Capabilities
-    seen: datetime
+    seen: datetime  # when it said so, by its own clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ class Correspondents(Protocol):
     """What correspondents' mail programs say they read."""
 
     async def put(self, found: Sequence[Correspondent]) -> None:
-        """Add or renew, in one transaction."""
+        """Add those of whom nothing newer is known, in one transaction."""
 
     async def remove(self, address: str) -> bool:
         """Whether it was there. `address` is a key."""

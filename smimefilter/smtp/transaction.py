@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
-from smimefilter.base.envelope import Client, Fate, Recipient, Refused
+from smimefilter.base.envelope import Client, Fate, Recipient, Unfit
 from smimefilter.base.errors import Status
 from smimefilter.ports.relay import Outgoing
 
@@ -28,11 +28,11 @@ _NEEDS: Final = {  # parameter → the EHLO keyword it belongs to
     "SIZE": "SIZE", "BODY": "8BITMIME", "SMTPUTF8": "SMTPUTF8", "AUTH": "AUTH",
     "RET": "DSN", "ENVID": "DSN", "NOTIFY": "DSN", "ORCPT": "DSN",
 }  # fmt: skip
-_ONLY_7BIT: Final = Refused(Status(5, "6.3"), "next hop takes 7-bit mail only", by_policy=False)
-_ONLY_ASCII: Final = Refused(
+_ONLY_7BIT: Final = Unfit(Status(5, "6.3"), "next hop takes 7-bit mail only", by_policy=False)
+_ONLY_ASCII: Final = Unfit(
     Status(5, "6.7"), "next hop takes ASCII addresses and headers only", by_policy=False
 )
-_LONE_DOT: Final = Refused(
+_LONE_DOT: Final = Unfit(
     Status(5, "6.0"), "the content has a dot alone between bare line ends", by_policy=False
 )
 
@@ -125,7 +125,7 @@ def _introduced(peer: str, protocol: str, helo: str, known: str) -> tuple[str, .
     return tuple(xforward.commands(attributes, known.split()))
 
 
-def _unfit(outgoing: Outgoing, known: Mapping[str, str]) -> Refused | None:
+def _unfit(outgoing: Outgoing, known: Mapping[str, str]) -> Unfit | None:
     """Why a next hop with these extensions can never take the mail."""
     if "8BITMIME" not in known and not all(chunk.isascii() for chunk in outgoing.chunks):
         return _ONLY_7BIT

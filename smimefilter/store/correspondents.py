@@ -23,9 +23,13 @@ class SqlCorrespondents:
         self._sessions: Final = sessions
 
     async def put(self, found: Sequence[Correspondent]) -> None:
-        """Add or renew, in one transaction."""
+        """Add those of whom nothing newer is known, in one transaction."""
         async with self._sessions.writing() as transaction:
             for one in found:
+                this = sa.select(_c.seen).where(_c.address == one.address)
+                known = (await transaction.read(this)).scalar()
+                if known is not None and known >= seconds(one.seen):
+                    continue
                 row = {"address": one.address, "capabilities": str(one.capabilities)}
                 await transaction.put(correspondents, row | {"seen": seconds(one.seen)})
 

@@ -115,9 +115,9 @@ async def test_parameters_go_as_far_as_they_are_understood(
 
 UTF8 = ("SMTPUTF8",)
 LIMITED = [
-    (["SIZE"], outgoing(content=["ü\r\n".encode()]), "Refused 5.6.3"),
-    (["8BITMIME"], outgoing("ü@y.test"), "Refused 5.6.7"),
-    (["8BITMIME"], outgoing(content=["S: ü\r\n\r\n".encode()], params=UTF8), "Refused 5.6.7"),
+    (["SIZE"], outgoing(content=["ü\r\n".encode()]), "Unfit 5.6.3"),
+    (["8BITMIME"], outgoing("ü@y.test"), "Unfit 5.6.7"),
+    (["8BITMIME"], outgoing(content=["S: ü\r\n\r\n".encode()], params=UTF8), "Unfit 5.6.7"),
     (["8BITMIME"], outgoing(content=["S: u\r\n\r\nü\r\n".encode()], params=UTF8), "Delivered"),
     (["8BITMIME"], outgoing(content=["S: ü\r\n\r\n".encode()]), "Delivered"),
 ]  # fmt: skip

@@ -33,6 +33,7 @@ _WORDS: dict[str, type[StrEnum]] = {
     "signature-algorithm": SignatureAlgorithm,
     "protect-headers": p.ProtectHeaders,
     "on-undecryptable": p.OnUndecryptable,
+    "decrypt-with": p.DecryptWith,
     "harvest": p.Harvest,
 }
 _OTHERS: dict[str, st.SearchStrategy[Any]] = {

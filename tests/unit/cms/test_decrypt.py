@@ -6,6 +6,7 @@ import contextlib
 import subprocess
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +19,15 @@ from hypothesis import strategies as st
 from smimefilter.base.algorithms import ContentCipher, KeyTransport
 from smimefilter.cms.ber import BadCms, Effort
 from smimefilter.cms.compressed import decompress
-from smimefilter.cms.decrypt import CannotDecrypt, NoKey, Opened, Unsupported, decrypt
+from smimefilter.cms.decrypt import (
+    MOST_OF_ONE,
+    CannotDecrypt,
+    NoKey,
+    Opened,
+    TooMuch,
+    Unsupported,
+    decrypt,
+)
 from smimefilter.cms.envelope import envelop
 from smimefilter.cms.enveloped import Transported, read_enveloped
 from smimefilter.cms.identifiers import Identifier
@@ -217,3 +226,26 @@ WHO: Final = person()
 MUTATED: Final = b"".join(
     envelop([b"short"], [WHO.certificate], ContentCipher.AES_128_GCM, KeyTransport.OAEP)
 )
+
+
+def test_nobody_is_tried_more_often_than_anybody_needs() -> None:
+    """A mail that names one certificate very often costs no more than one that does twice."""
+    bob, spent = person(), list[int]()
+    der = b"".join(
+        envelop([CONTENT], [bob.certificate], ContentCipher.AES_256_CBC, KeyTransport.PKCS1)
+    )
+    message = read_enveloped(memoryview(der), Effort())
+    often = replace(message, recipients=message.recipients * 16)
+
+    def wrong_key(identifier: Identifier) -> Found:
+        yield bob.certificate, lambda: person(name="Carol").key
+
+    def may_spend(octets: int) -> bool:
+        spent.append(octets)
+        return True
+
+    with pytest.raises(CannotDecrypt):
+        decrypt(often, wrong_key, may_spend)
+    assert spent == [sum(map(len, message.content))] * MOST_OF_ONE
+    with pytest.raises(TooMuch):
+        decrypt(message, keys_of(bob), lambda _: False)

@@ -10,10 +10,14 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
 from typing import Final, NamedTuple
 
 import pytest
 from asn1crypto import cms
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from smimefilter.base.envelope import Recipient, Transaction
 from smimefilter.flow.carry import Carrier
@@ -111,6 +115,48 @@ def third_part() -> bytes:
     return mail.replace(end, b"--" + boundary[1] + b"\r\n" + TEXT + b"\r\n" + end)
 
 
+def two_boundaries(boundary: str) -> bytes:
+    """Parts of the attacker's before those that were signed: which ones are shown?"""
+    mail = clear_signed(letter(), SIGNER)
+    (own,) = re.findall(r'boundary="[^"]+"', mail.decode())
+    head, _, body = mail.replace(own.encode(), boundary.format(own).encode()).partition(
+        b"\r\n\r\n"
+    )
+    return head + b"\r\n\r\n--evil\r\n" + TEXT + b"\r\n--evil--\r\n" + body
+
+
+def weaker_than_it_says() -> bytes:
+    """Without signed attributes digestAlgorithm says nothing of how it was signed."""
+    content = b"Content-Type: text/plain\r\n\r\nPay 10 to Carol.\r\n"
+    mail = opaque_signed(letter(), SIGNER)
+    info = cms.ContentInfo.load(body_of(mail))
+    data = info["content"]
+    data["encap_content_info"]["content"] = content
+    (one,) = data["signer_infos"]
+    key = SIGNER.key
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    data["signer_infos"] = [
+        cms.SignerInfo(
+            {
+                "version": "v1",
+                "sid": one["sid"],
+                "digest_algorithm": {"algorithm": "sha256"},
+                "signature_algorithm": {"algorithm": "sha1_ecdsa"},
+                "signature": key.sign(content, ec.ECDSA(hashes.SHA1())),  # noqa: S303
+            }
+        )
+    ]
+    return with_body(mail, bytes(info.dump(force=True)))
+
+
+def timeless() -> bytes:
+    """Of the first hours of the year 1, in a zone where that is the year before."""
+    mail = opaque_signed(letter(), SIGNER, at=datetime(2060, 1, 1, tzinfo=UTC))
+    der = body_of(mail)
+    assert der.count(b"20600101000000Z") == 1
+    return with_body(mail, der.replace(b"20600101000000Z", b"0001010100+1400"))
+
+
 def gadget() -> bytes:
     """CBC: a block of the ciphertext said twice is no error, and garbles what follows it."""
     mail = encrypted(letter(), US)
@@ -178,6 +224,49 @@ ATTACKS: Final[dict[str, Attack]] = {
     "our tag without the rest": Attack(
         lambda: letter(subject="[decrypted]"), subject="", absent=("decrypted",)
     ),
+    "our tag within our tag": Attack(
+        lambda: letter(subject="hello [sig[signature invalid]ned by ceo@in.test]"),
+        absent=("[signed",),
+    ),
+    "our tag behind very many blanks": Attack(
+        lambda: letter(subject="hello" + (" " * 60 + "\r\n") * 20 + " [signed by ceo@in.test]"),
+        subject="hello (signed by ceo@in.test)", absent=("[signed",),
+    ),
+    "our tag in an encoded word glued to text": Attack(
+        lambda: letter(subject="hello=?utf-8?q?_=5Bsigned_by_ceo=40in.test=5D?="),
+        subject="hello (signed by ceo@in.test)", absent=("=5B",),
+    ),
+    "our tag in a charset that hardly anybody uses": Attack(
+        lambda: letter(subject="=?cp437?q?hello_=5Bsigned_by_ceo=40in.test=5D?="),
+        subject="hello (signed by ceo@in.test)", absent=("=5B",),
+    ),
+    "our tag in a charset that nobody knows": Attack(
+        lambda: letter(subject="=?x-none?q?hello_=5Bsigned_by_ceo=40in.test=5D?="),
+        subject="\ufffd", absent=("=5B",),
+    ),
+    "our tag with something invisible in it": Attack(
+        lambda: letter(subject="hello [sig\u200bned by ceo@in.test] \uff3bdecrypted\uff3d"),
+        subject="hello (signed by ceo@in.test) (decrypted)", absent=("[",),
+    ),
+    "our results beside a quoted parenthesis": Attack(
+        lambda: with_header(
+            letter(),
+            f'{RESULTS}{HOST}; dkim=pass reason="("; smime=pass; spf=pass reason=")"\r\n',
+        ),
+        absent=("smime=pass",),
+    ),
+    "our results behind very many comments": Attack(
+        lambda: with_header(letter(), f"{RESULTS}{'(' * 9}{')' * 9} {HOST}; smime=pass\r\n"),
+        absent=("smime=pass",),
+    ),
+    "our results with a dot, and with a version": Attack(
+        lambda: with_header(
+            letter(),
+            f"{RESULTS}{HOST}.; smime=pass\r\n{RESULTS}{HOST}/1; smime=pass\r\n"
+            f'{RESULTS}"{HOST}" 1; smime=pass\r\n{RESULTS}{HOST} (; smime=pass\r\n',
+        ),
+        absent=("smime=pass",),
+    ),
     "reports within the encrypted part": Attack(
         forged_inside, result="none", subject="hello [decrypted]", absent=("ceo@", "smime=pass")
     ),
@@ -232,6 +321,15 @@ ATTACKS: Final[dict[str, Attack]] = {
         result="none",
     ),
     "a third part within multipart/signed": Attack(third_part, result="none"),
+    **{
+        f"two boundaries: {name}": Attack(partial(two_boundaries, boundary), result="none")
+        for name, boundary in {
+            "extended": "boundary*=us-ascii''evil; {}",
+            "extended last": "{}; boundary*=us-ascii''evil",
+            "in pieces": 'boundary*0="ev"; boundary*1="il"; {}',
+            "plain": '{}; boundary="evil"',
+        }.items()
+    },
     "content in the signature and outside": Attack(
         two_contents, result="permerror", subject="hello [signature invalid]"
     ),
@@ -240,6 +338,22 @@ ATTACKS: Final[dict[str, Attack]] = {
         result="fail", subject="hello [signature invalid]",
     ),
     "signed by nobody": Attack(unsigned_signed_data),
+    "a From that looks like a line of a mailbox": Attack(
+        lambda: with_header(clear_signed(letter(), SIGNER), "From : boss@in.test\r\n"),
+        result="policy", subject="hello [signature invalid]",
+    ),
+    "a From behind a bare CR": Attack(
+        lambda: with_header(
+            clear_signed(letter(), SIGNER), "X-Note: a\rFrom: boss@in.test\r\n"
+        ),
+        result="policy", subject="hello [signature invalid]",
+    ),
+    "a digest that is weaker than it says": Attack(
+        weaker_than_it_says, result="policy", subject="hello [signature invalid]"
+    ),
+    "a time that no calendar has": Attack(
+        timeless, result="fail", subject="hello [signature invalid]"
+    ),
     "two content types": Attack(
         lambda: with_header(clear_signed(letter(), SIGNER), "Content-Type: text/html\r\n")
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from smimefilter.base.algorithms import Capabilities, ContentCipher
 from smimefilter.ports.stores import Correspondent
 from smimefilter.store.database import Database
@@ -20,9 +22,16 @@ async def test_what_was_put_is_there_and_in_the_state(database: Database) -> Non
     assert state.revision > before
 
 
-async def test_what_is_said_last_counts(database: Database) -> None:
+async def test_what_is_said_last_counts_in_whatever_order_it_comes(
+    database: Database,
+) -> None:
     await database.correspondents.put([Correspondent("a@x.test", GCM, NOW)])
-    await database.correspondents.put([Correspondent("a@x.test", OLD, NOW)])
+    for when in (NOW, NOW - timedelta(days=900)):
+        await database.correspondents.put([Correspondent("a@x.test", OLD, when)])
+        assert (await database.states.load()).capabilities == {"a@x.test": GCM}
+    await database.correspondents.put(
+        [Correspondent("a@x.test", OLD, NOW + timedelta(hours=1))]
+    )
     assert (await database.states.load()).capabilities == {"a@x.test": OLD}
 
 
