@@ -15,11 +15,14 @@ import random
 import resource
 import signal
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from smimefilter import __version__
 from smimefilter.base.errors import AdminError
@@ -28,28 +31,46 @@ from smimefilter.config import Config, Listener, NextHop, rooted
 from smimefilter.fetch.net import GuardedNet
 from smimefilter.files.policies import PolicyFiles
 from smimefilter.flow.activity import Activity
+from smimefilter.flow.authority import AuthorityDesk
+from smimefilter.flow.caretaker import Caretaker
 from smimefilter.flow.crl_intake import CrlIntake
 from smimefilter.flow.crl_turns import Turns
 from smimefilter.flow.crls import CrlUpdates
+from smimefilter.flow.enrol import Bulk
 from smimefilter.flow.filter import Filter
 from smimefilter.flow.harvest import Harvest
 from smimefilter.flow.lookups import Lookups
 from smimefilter.flow.origin import Origins
+from smimefilter.flow.preferences import set_preference
+from smimefilter.flow.requests import Handlers, RequestDesk, Wanted
 from smimefilter.flow.revalidation import Revalidation
 from smimefilter.flow.secrets import prove_master_key
 from smimefilter.flow.snapshots import Snapshots
-from smimefilter.flow.witnessed import Witnessed
+from smimefilter.flow.witnessed import Quiet, Witnessed
+from smimefilter.handlers.registry import Registry, installed
 from smimefilter.keys.master import CREDENTIAL, MasterKey, generate_master_key, load_master_key
 from smimefilter.keys.wrapped import KeyVault, WrappedKeyRing
 from smimefilter.obs import systemd
 from smimefilter.obs.log import LogJournal, forward_library_logs, make_log
 from smimefilter.obs.meter import PrometheusMeter
+from smimefilter.pki.certificate import Certificate
+from smimefilter.plan.snapshot import Moment
+from smimefilter.policy.preferences import (
+    CA_CRL_DAYS,
+    CA_DIGEST,
+    DISPLAY_NAME,
+    PKCS12_PASSWORD,
+)
+from smimefilter.policy.tree import View
+from smimefilter.ports.journal import Journal
 from smimefilter.ports.meter import Meter, NoMeter
 from smimefilter.ports.net import Net
+from smimefilter.ports.requests import StoredRequest
 from smimefilter.smtp.connect import probe
 from smimefilter.smtp.listener import MailListener
 from smimefilter.smtp.relay import SmtpRelay
 from smimefilter.store.database import Database
+from smimefilter.web.publish import Publisher
 
 NO_POLICY: Final = """\
 # What holds for everybody; docs/preferences.md describes every preference.
@@ -139,6 +160,97 @@ class App:
             most=fetch.max_crl_size,
             meter=meter,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """The certificate authority of an installation."""
+
+    snapshots: Snapshots
+    authority: AuthorityDesk
+    registry: Registry
+    requests: RequestDesk
+    bulk: Bulk
+
+    @property
+    def moment(self) -> Moment:
+        """The state of now."""
+        return self.snapshots.current.snapshot.at(now())
+
+
+@dataclass(frozen=True, slots=True)
+class _Services:
+    """What request handlers may use."""
+
+    clock: Callable[[], datetime]
+    issuing: AuthorityDesk
+
+
+def office_of(app: App, snapshots: Snapshots, journal: Journal | None = None) -> Office:
+    """The certificate authority, over snapshots that are loaded."""
+    database = app.database
+
+    def view() -> View:
+        return snapshots.current.snapshot.tree.view("")
+
+    authority = AuthorityDesk(
+        authorities=database.authorities,
+        certificates=database.certificates,
+        crls=database.crls,
+        sealer=app.master,
+        clock=now,
+        crl_days=lambda: view().get(CA_CRL_DAYS).value,
+        digest=lambda: str(view().get(CA_DIGEST).value),
+    )
+    registry = Registry(database.handlers, app.master, _Services(now, authority))
+
+    async def finish(
+        _: StoredRequest, wanted: Wanted, __: Certificate, ___: PrivateKeyTypes, password: str
+    ) -> str:
+        done = []
+        if wanted.add_user:
+            await set_preference(
+                database.preferences,
+                app.master,
+                wanted.address,
+                DISPLAY_NAME.name,
+                wanted.common_name,
+            )
+            done.append("user added")
+        if wanted.store_password and password:
+            await set_preference(
+                database.preferences,
+                app.master,
+                wanted.address,
+                PKCS12_PASSWORD.name,
+                password,
+            )
+            done.append("password stored")
+        return ", ".join(done) or "nothing more to do"
+
+    requests = RequestDesk(
+        requests=database.requests,
+        certificates=database.certificates,
+        handlers=Handlers(installed, registry.opened),
+        sealer=app.master,
+        clock=now,
+        journal=journal or app.journal,
+        finish=finish,
+        chance=random.random,
+    )
+
+    async def all_of(batch: str) -> list[StoredRequest]:
+        return await database.requests.all(batch=batch)
+
+    return Office(snapshots, authority, registry, requests, Bulk(requests, all_of))
+
+
+@asynccontextmanager
+async def office(app: App) -> AsyncIterator[Office]:
+    """The certificate authority, for a command."""
+    snapshots = app.snapshots()
+    await snapshots.load()
+    yield office_of(app, snapshots, Quiet(app.journal))
 
 
 @asynccontextmanager
@@ -234,12 +346,32 @@ class Running:
             snapshots, self._activity, app.journal, self._meter, now, self._lookups
         )
         self._crl_updates = app.crl_updates(self.net, snapshots, self._meter)
+        ca = office_of(app, snapshots)
+        self._caretaker = Caretaker(
+            snapshots=snapshots,
+            authority=ca.authority,
+            desk=ca.requests,
+            requests=app.database.requests,
+            journal=app.journal,
+            clock=now,
+        )
+        self.publisher = (
+            Publisher(
+                app.config.publish,
+                crl=ca.authority.current_crl,
+                certificate=ca.authority.certificate_of,
+                clock=now,
+            )
+            if app.config.publish
+            else None
+        )
+        witnesses = (self._activity, self._harvest, self._caretaker, self._meter)
         self._helpers: list[asyncio.Task[None]] = []  # their trouble stops no mail
         self.keeper: asyncio.Task[None] | None = None  # keeps the snapshots current
         self.filter = Filter(
             snapshots=snapshots,
             relay=self._relay,
-            journal=Witnessed(app.journal, (self._activity, self._harvest, self._meter)),
+            journal=Witnessed(app.journal, witnesses),
             clock=now,
             hostname=app.hostname,
             threads_from=app.config.threads_from,
@@ -264,6 +396,8 @@ class Running:
         try:
             if isinstance(self._meter, PrometheusMeter) and self._app.config.metrics:
                 self._meter.show(self._app.config.metrics)
+            if self.publisher is not None:
+                await self.publisher.start()
             for listener in self.listeners:
                 await listener.start()
         except BaseException:
@@ -275,6 +409,7 @@ class Running:
             asyncio.create_task(self._activity.keep()),
             asyncio.create_task(self._harvest.keep()),
             asyncio.create_task(self._revalidation.run()),
+            asyncio.create_task(self._caretaker.run()),
             asyncio.create_task(self._relay.get_acquainted()),
         ]
         if self._app.config.fetch.crls:
@@ -297,6 +432,8 @@ class Running:
         await self._lookups.close()
         if isinstance(self._meter, PrometheusMeter):
             self._meter.hide()
+        if self.publisher is not None:
+            await self.publisher.stop()
         self._relay.close()
 
     async def reload(self) -> None:

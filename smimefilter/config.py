@@ -144,6 +144,13 @@ class Fetch(Settings):
         return url
 
 
+class Publish(Settings):
+    """Where CRLs and certificates of our own CAs are served, over plain HTTP."""
+
+    address: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 9180
+
+
 class Log(Settings):
     """How the log is written, to standard error."""
 
@@ -180,6 +187,7 @@ class Config(Settings):
     fetch: Fetch = Fetch()
     log: Log = Log()
     metrics: Metrics | None = None  # absent: not shown
+    publish: Publish | None = None  # absent: not served
 
 
 _SQLITE = "sqlite+aiosqlite:///"

@@ -121,9 +121,14 @@ def rotate(
             )
         database = app.database
         return await rotate_master_key(
-            database.states, database.certificates, app.master, master
+            database.states,
+            database.certificates,
+            database.requests,
+            database.handlers,
+            app.master,
+            master,
         )
 
     done = with_app(config, work)
-    say(f"rewrapped {done.keys} private keys and {done.preferences} secrets")
+    say(f"rewrapped {done.keys} private keys and {done.preferences + done.others} secrets")
     say(f"now put {new} in the place of the old master key and restart: signing waits for it")

@@ -11,6 +11,7 @@ from smimefilter.app import serve as run_filter
 
 from . import (
     accounts,
+    authority,
     certificates,
     correspondents,
     crls,
@@ -19,6 +20,7 @@ from . import (
     explain,
     keys,
     policy,
+    requests,
     roots,
     trustlist,
     verify,
@@ -35,12 +37,19 @@ app = typer.Typer(
 )
 app.add_typer(policy.app, name="policy")
 certificates.app.command("verify")(verify.verify)
+certificates.app.command("request")(requests.request)
+certificates.app.command("revoke")(requests.revoke)
+crls.app.command("create")(requests.create_crl)
 app.add_typer(certificates.app, name="certificate")
 app.add_typer(keys.app, name="key")
 app.add_typer(roots.app, name="root")
 app.add_typer(crls.app, name="crl")
 app.add_typer(trustlist.app, name="ctl")
 app.add_typer(correspondents.app, name="correspondent")
+app.add_typer(authority.app, name="ca")
+app.add_typer(requests.pending, name="pending")
+app.add_typer(requests.bulk, name="bulk")
+app.add_typer(requests.handler, name="handler")
 app.add_typer(accounts.app, name="account")
 app.command("explain")(explain.explain)
 app.command("doctor")(doctor.doctor)

@@ -5,6 +5,7 @@ Leaves the key itself to `keys/`, storing to ports. Raises `AdminError`, `StoreT
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -15,6 +16,12 @@ from smimefilter.ports.keys import (
     PRIVATE_KEY,
     Sealer,
     preference_name,
+)
+from smimefilter.ports.requests import (
+    HANDLER_SETTINGS,
+    REQUEST_SECRETS,
+    HandlerSettings,
+    Requests,
 )
 from smimefilter.ports.stores import (
     Certificates,
@@ -35,6 +42,7 @@ class Rotation:
 
     keys: int
     preferences: int
+    others: int  # secrets of requests, and settings of handlers
 
 
 async def prove_master_key(secrets: Secrets, sealer: Sealer) -> None:
@@ -59,7 +67,12 @@ async def prove_master_key(secrets: Secrets, sealer: Sealer) -> None:
 
 
 async def rotate_master_key(
-    states: States, certificates: Certificates, old: Sealer, new: Sealer
+    states: States,
+    certificates: Certificates,
+    requests: Requests,
+    handlers: HandlerSettings,
+    old: Sealer,
+    new: Sealer,
 ) -> Rotation:
     """Wrap everything that is under `old` under `new`, all at once or not at all.
 
@@ -70,8 +83,14 @@ async def rotate_master_key(
     for _ in range(_ATTEMPTS):
         state = await states.load()
         keys, preferences = _rewrapped(state, old, new)
-        if await certificates.rewrap(keys, preferences, _check_value(new), state.revision):
-            return Rotation(len(keys), len(preferences))
+        secrets = {one.id: one.secrets for one in await requests.all() if one.secrets}
+        others = {
+            REQUEST_SECRETS: _others(REQUEST_SECRETS, secrets, old, new),
+            HANDLER_SETTINGS: _others(HANDLER_SETTINGS, await handlers.all(), old, new),
+        }
+        check = _check_value(new)
+        if await certificates.rewrap(keys, preferences, others, check, state.revision):
+            return Rotation(len(keys), len(preferences), sum(map(len, others.values())))
     raise AdminError(
         "the database changed each time the keys were rewrapped; nothing was done",
         mend="run it again when no import is running",
@@ -82,25 +101,37 @@ def _check_value(sealer: Sealer) -> bytes:
     return sealer.seal(MASTER_KEY_CHECK, "", _KNOWN)
 
 
+def _again(purpose: str, name: str, sealed: bytes, old: Sealer, new: Sealer) -> bytes:
+    try:
+        return new.seal(purpose, name, old.open(purpose, name, sealed))
+    except KeyTrouble:
+        raise AdminError(
+            f"the sealed {purpose} of {name} does not open; nothing was changed",
+            mend="remove it, then run this again",
+        ) from None
+
+
+def _others(
+    purpose: str, sealed: Mapping[str, bytes], old: Sealer, new: Sealer
+) -> dict[str, tuple[bytes, bytes]]:
+    return {
+        name: (blob, _again(purpose, name, blob, old, new)) for name, blob in sealed.items()
+    }
+
+
 def _rewrapped(
     state: StoreState, old: Sealer, new: Sealer
 ) -> tuple[list[WrappedKey], list[StoredPreference]]:
-    def again(purpose: str, name: str, sealed: bytes) -> bytes:
-        try:
-            return new.seal(purpose, name, old.open(purpose, name, sealed))
-        except KeyTrouble:
-            raise AdminError(
-                f"the sealed {purpose} of {name} does not open; nothing was changed",
-                mend="remove it, then run this again",
-            ) from None
-
     keys = [
-        WrappedKey(thumbprint, again(PRIVATE_KEY, thumbprint, blob))
+        WrappedKey(thumbprint, _again(PRIVATE_KEY, thumbprint, blob, old, new))
         for thumbprint, blob in state.keys.items()
     ]
     preferences = [
         replace(
-            one, wrapped=again(PREFERENCE, preference_name(one.scope, one.name), one.wrapped)
+            one,
+            wrapped=_again(
+                PREFERENCE, preference_name(one.scope, one.name), one.wrapped, old, new
+            ),
         )
         for one in state.preferences
         if one.wrapped is not None

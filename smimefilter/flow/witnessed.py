@@ -1,4 +1,4 @@
-"""A journal whose mails have witnesses: what is written is seen by others as well."""
+"""Journals around another one: whose mails have witnesses, and that tells of trouble alone."""
 
 from __future__ import annotations
 
@@ -31,3 +31,25 @@ class Witnessed:
     def note(self, event: str, **about: object) -> None:
         """Passed on."""
         self._journal.note(event, **about)
+
+
+class Quiet:
+    """A `ports.journal.Journal` for a command, which says itself what it has done: trouble is
+    passed on, and nothing else."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def mail(self, record: MailRecord) -> None:
+        """Passed on."""
+        self._journal.mail(record)
+
+    def trouble(self, what: str, error: BaseException, **about: object) -> None:
+        """Passed on."""
+        self._journal.trouble(what, error, **about)
+
+    def warn(self, event: str, **about: object) -> None:
+        """Not told."""
+
+    def note(self, event: str, **about: object) -> None:
+        """Not told."""

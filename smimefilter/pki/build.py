@@ -10,6 +10,7 @@ Raises `ValueError` for a profile that makes no sense.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -104,35 +105,68 @@ def generate_key(kind: str) -> PrivateKeyTypes:
 
 def issue(profile: Profile, key: PrivateKeyTypes, issuer: Identity | None = None) -> Identity:
     """An identity for `key`, signed by `issuer`, or by itself when there is none."""
-    public = _public(key)
-    signer = issuer.key if issuer else key
+    signer = issuer or Identity(Certificate(b""), key)
+    certificate = certify(profile, _public(key), signer, self_signed=issuer is None)
+    chain = (issuer.certificate, *issuer.chain) if issuer else ()
+    return Identity(certificate, key, chain)
+
+
+def certify(
+    profile: Profile,
+    public: CertificatePublicKeyTypes,
+    signer: Identity,
+    *,
+    self_signed: bool = False,
+) -> Certificate:
+    """A certificate for a public key, signed by `signer`; `self_signed`: in its own name, and
+    the certificate of `signer` is not looked at."""
+    issuer = None if self_signed else signer
     subject = _subject(profile)
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer.certificate.parsed.subject if issuer else subject)
         .public_key(public)
-        .serial_number(profile.serial or x509.random_serial_number())
+        .serial_number(profile.serial or random_serial())
         .not_valid_before(profile.not_before)
         .not_valid_after(profile.not_after)
     )
     for extension, critical in _extensions(profile, public, issuer):
         builder = builder.add_extension(extension, critical)
-    signed = builder.sign(_issuing(signer), _digest(signer, profile.digest))
-    chain = (issuer.certificate, *issuer.chain) if issuer else ()
-    return Identity(Certificate(signed.public_bytes(Encoding.DER)), key, chain)
+    signed = builder.sign(*signing_digest(signer.key, profile.digest))
+    return Certificate(signed.public_bytes(Encoding.DER))
+
+
+def random_serial() -> int:
+    """A serial number: 128 random bits behind a one, so that all are of one length."""
+    return 1 << 128 | secrets.randbits(128)
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """An entry of a CRL to be."""
+
+    serial: int
+    when: datetime
+    reason: str = ""  # a word of `CRL_REASONS`
+
+
+CRL_REASONS: Final = {
+    reason.value: reason for reason in x509.ReasonFlags
+    if reason is not x509.ReasonFlags.remove_from_crl
+}  # fmt: skip
 
 
 def build_crl(
     issuer: Identity,
-    revoked: Iterable[tuple[int, datetime]],
+    revoked: Iterable[tuple[int, datetime] | Revoked],
     *,
     this_update: datetime,
     next_update: datetime,
     number: int = 1,
     digest: str = "sha256",
 ) -> bytes:
-    """A full CRL, DER; `revoked` are serial numbers and revocation times."""
+    """A full CRL, DER; `revoked` are serial numbers and revocation times, or entries."""
     builder = (
         x509.CertificateRevocationListBuilder()
         .issuer_name(issuer.certificate.parsed.subject)
@@ -141,10 +175,14 @@ def build_crl(
         .add_extension(x509.CRLNumber(number), critical=False)
         .add_extension(_authority_key(issuer.certificate), critical=False)
     )
-    for serial, when in revoked:
-        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(when)
+    for one in revoked:
+        found = one if isinstance(one, Revoked) else Revoked(*one)
+        entry = x509.RevokedCertificateBuilder(found.serial, found.when)
+        if found.reason and found.reason != "unspecified":  # RFC 5280 §5.3.1: left out then
+            reason = x509.CRLReason(CRL_REASONS[found.reason])
+            entry = entry.add_extension(reason, critical=False)
         builder = builder.add_revoked_certificate(entry.build())
-    signed = builder.sign(_issuing(issuer.key), _digest(issuer.key, digest))
+    signed = builder.sign(*signing_digest(issuer.key, digest))
     return signed.public_bytes(Encoding.DER)
 
 
@@ -182,7 +220,7 @@ def _extensions(
         oids = [x509.ObjectIdentifier(oid) for oid in sorted(extended)]
         yield x509.ExtendedKeyUsage(oids), False
     if profile.addresses:
-        names = [_general_name(address) for address in profile.addresses]
+        names = [general_name(address) for address in profile.addresses]
         yield x509.SubjectAlternativeName(names), False
     if profile.permitted_addresses or profile.excluded_addresses:
         yield (
@@ -237,7 +275,7 @@ def _key_usage(names: frozenset[str]) -> x509.KeyUsage:
     return x509.KeyUsage(**bits, encipher_only=False, decipher_only=False)
 
 
-def _general_name(address: str) -> x509.GeneralName:
+def general_name(address: str) -> x509.GeneralName:
     """rfc822Name where the local part is ASCII, SmtpUTF8Mailbox (RFC 9598) where not."""
     local = address.rpartition("@")[0]
     domain = domain_of(address_key(address))
@@ -287,5 +325,9 @@ def _issuing(key: PrivateKeyTypes) -> CertificateIssuerPrivateKeyTypes:
     return cast("CertificateIssuerPrivateKeyTypes", key)
 
 
-def _digest(key: PrivateKeyTypes, digest: str) -> _Digest | None:
-    return None if isinstance(key, _WITHOUT_HASH) else DIGESTS[digest]()
+def signing_digest(
+    key: PrivateKeyTypes, digest: str
+) -> tuple[CertificateIssuerPrivateKeyTypes, _Digest | None]:
+    """A key as one that signs, and the digest it does that with. Raises `ValueError`."""
+    signer = _issuing(key)
+    return signer, None if isinstance(key, _WITHOUT_HASH) else DIGESTS[digest]()

@@ -33,6 +33,9 @@ _SIZE: Final = re.compile(r"(\d{1,15}) ?([kmg]?)(?:i?b)?", re.IGNORECASE)
 _DURATION: Final = re.compile(r"(?:\d{1,6}[wdhms])+", re.IGNORECASE)
 _LONGEST_TAG: Final = 60
 _FIELD_PREFIX: Final = re.compile(r"X-[A-Za-z0-9][A-Za-z0-9-]{0,38}-", re.IGNORECASE)
+_LONGEST_LINE: Final = 256
+_WORD: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_URL: Final = re.compile(r"(?:https?|ldap)://[!-~]{1,500}")
 _SECONDS: Final = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 
@@ -137,6 +140,29 @@ def _read_prefix(raw: object) -> str:
     return text
 
 
+def _read_line(raw: object) -> str:
+    text = _text(raw, "a text")
+    if len(text) > _LONGEST_LINE or not text.isprintable():
+        raise ValueError(f"takes 1 to {_LONGEST_LINE} printable characters")
+    return text
+
+
+def _read_word(raw: object) -> str:
+    text = _text(raw, "a name").lower()
+    if not _WORD.fullmatch(text):
+        raise ValueError(f"takes a name of letters, digits and dashes, not {_quoted(raw)}")
+    return text
+
+
+def _read_url(raw: object) -> str:
+    text = _text(raw, "a URL")
+    if not _URL.fullmatch(text):
+        raise ValueError(
+            f"takes a URL such as http://crl.example.com/{{ca}}.crl, not {_quoted(raw)}"
+        )
+    return text
+
+
 def _read_secret(raw: object) -> SecretStr:
     if not isinstance(raw, str) or not raw:
         raise ValueError("takes a text that is not empty")
@@ -183,6 +209,12 @@ HEADER_PATTERN: Final[Kind[HeaderPattern]] = Kind(
 TAG: Final[Kind[str]] = Kind("a short text without line ends", _read_tag, str)
 FIELD_PREFIX: Final[Kind[str]] = Kind(
     "the beginning of a header field's name, such as X-Gateway-", _read_prefix, str
+)
+LINE: Final[Kind[str]] = Kind("a text on one line", _read_line, str)
+WORD: Final[Kind[str]] = Kind("a name", _read_word, str)
+URL: Final[Kind[str]] = Kind("a URL", _read_url, str)
+ADDRESS: Final[Kind[str]] = Kind(
+    "an address", lambda raw: address_key(_text(raw, "an address")), str
 )
 SECRET: Final = Kind("a secret text", _read_secret, SecretStr.get_secret_value)
 

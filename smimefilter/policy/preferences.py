@@ -24,9 +24,11 @@ from smimefilter.base.algorithms import ContentCipher, KeyTransport, SignatureAl
 from smimefilter.base.suggest import did_you_mean
 
 from .kinds import (
+    ADDRESS,
     DURATION,
     FIELD_PREFIX,
     HEADER_PATTERN,
+    LINE,
     PATTERN,
     SECRET,
     SIGNER,
@@ -34,6 +36,8 @@ from .kinds import (
     SWITCH,
     TAG,
     THUMBPRINT,
+    URL,
+    WORD,
     Kind,
     many,
     number,
@@ -155,6 +159,24 @@ class OnUndecryptable(StrEnum):
 
     DELIVER = "deliver"
     REFUSE = "refuse"
+
+
+class KeyChoice(StrEnum):
+    """Kinds of keys of new certificates."""
+
+    RSA2048 = "rsa2048"
+    RSA3072 = "rsa3072"
+    RSA4096 = "rsa4096"
+    P256 = "p256"
+    P384 = "p384"
+
+
+class Digest(StrEnum):
+    """Digests that new certificates are signed with."""
+
+    SHA256 = "sha256"
+    SHA384 = "sha384"
+    SHA512 = "sha512"
 
 
 class Harvest(StrEnum):
@@ -465,6 +487,83 @@ ALLOW_MD5_SIGNATURES: Final = Preference(
 MINIMUM_RSA_BITS: Final = Preference(
     "minimum-rsa-bits", 2048, number(1024, 16384), Follows.GLOBAL,
     "Certificates with shorter RSA or DSA keys are refused, and so is all they issued.",
+)  # fmt: skip
+
+# the certificate authority
+
+CA_REQUEST_HANDLER: Final = Preference(
+    "ca-request-handler", "built-in", WORD, Follows.SENDER,
+    "The request handler that gets certificates for this address where none is named; "
+    "`smimefilter handler list` shows those there are.",
+)  # fmt: skip
+CA_COMMON_NAME: Final[Preference[str | None]] = Preference(
+    "ca-common-name", None, optional(LINE), Follows.SENDER,
+    "The common name of a new certificate where none is given; without a value it has to be.",
+)  # fmt: skip
+CA_ORGANISATION: Final[Preference[str | None]] = Preference(
+    "ca-organisation", None, optional(LINE), Follows.SENDER,
+    "The organisation in a new certificate where none is given.",
+)  # fmt: skip
+CA_VALIDITY: Final = Preference(
+    "ca-validity", 730, number(1, 36_500), Follows.SENDER,
+    "For how many days a new certificate is valid; never longer than its CA.",
+)  # fmt: skip
+CA_KEY: Final = Preference(
+    "ca-key", KeyChoice.RSA3072, one_of(KeyChoice), Follows.SENDER,
+    "The kind of key of a new certificate. Every program reads RSA; those on curves are "
+    "shorter and faster.",
+)  # fmt: skip
+CA_DIGEST: Final = Preference(
+    "ca-digest", Digest.SHA256, one_of(Digest), Follows.SENDER,
+    "The digest that new certificates and CRLs are signed with.",
+)  # fmt: skip
+CA_CRL_URL: Final[Preference[str | None]] = Preference(
+    "ca-crl-url", None, optional(URL), Follows.SENDER,
+    "Where the CRL of a CA of ours will be; `{ca}` in it stands for the CA's id. The filter "
+    "serves it where `publish` in the settings says so, at /{ca}.crl.",
+)  # fmt: skip
+CA_ADD_CRL_URL: Final = Preference(
+    "ca-add-crl-url", True, SWITCH, Follows.SENDER,
+    "Write `ca-crl-url`, where it is set, into new certificates of the built-in CA.",
+)  # fmt: skip
+CA_CRL_DAYS: Final = Preference(
+    "ca-crl-days", 7, number(1, 366), Follows.GLOBAL,
+    "After how many days the next CRL of a CA of ours comes.",
+)  # fmt: skip
+CA_CRL_RENEWAL: Final = Preference(
+    "ca-crl-renewal", True, SWITCH, Follows.GLOBAL,
+    "Make CRLs of our CAs anew when half of their time has passed, without anybody's doing.",
+)  # fmt: skip
+CA_MAIL_SENDER: Final[Preference[str | None]] = Preference(
+    "ca-mail-sender", None, optional(ADDRESS), Follows.SENDER,
+    "The sender of mails with keys and certificates; without a value none are sent.",
+)  # fmt: skip
+CA_PASSWORD_LENGTH: Final = Preference(
+    "ca-password-length", 16, number(8, 64), Follows.SENDER,
+    "How many random bytes a generated password for a key file has.",
+)  # fmt: skip
+CA_STORE_PASSWORD: Final = Preference(
+    "ca-store-password", False, SWITCH, Follows.SENDER,
+    "Keep the password of the key file that was sent last in the preference pkcs12-password of "
+    "its owner, wrapped.",
+)  # fmt: skip
+RENEW_BEFORE: Final[Preference[int | None]] = Preference(
+    "renew-before", None, optional(number(1, 365)), Follows.SENDER,
+    "How many days before the last signing certificate of an internal user ends a new one is "
+    "requested; without a value never. Old keys stay, for old mail.",
+)  # fmt: skip
+AUTO_REQUEST: Final = Preference(
+    "auto-request", False, SWITCH, Follows.SENDER,
+    "Request a certificate for an internal sender who has none to sign with. The mail that "
+    "asks for it does not wait.",
+)  # fmt: skip
+DISPLAY_NAME: Final[Preference[str | None]] = Preference(
+    "display-name", None, optional(LINE), Follows.USER,
+    "The name of this person, for certificates that are requested automatically.",
+)  # fmt: skip
+SMS_NUMBER: Final[Preference[str | None]] = Preference(
+    "sms-number", None, optional(LINE), Follows.USER,
+    "The telephone number that passwords are sent to.",
 )  # fmt: skip
 
 ALL: Final[Mapping[str, Preference[Any]]] = MappingProxyType(

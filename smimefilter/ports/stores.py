@@ -150,6 +150,12 @@ class Certificates(Protocol):
     async def all(self, shelf: Shelf) -> list[CertificateEntry]:
         """All of a shelf, oldest first."""
 
+    async def these(self, thumbprints: Collection[str]) -> list[CertificateEntry]:
+        """Those of these that are on either shelf, oldest first."""
+
+    async def key(self, thumbprint: str) -> WrappedKey | None:
+        """The wrapped key of one certificate."""
+
     async def keys(self) -> list[WrappedKey]:
         """All wrapped keys."""
 
@@ -157,6 +163,7 @@ class Certificates(Protocol):
         self,
         keys: Sequence[WrappedKey],
         preferences: Sequence[StoredPreference],
+        others: Mapping[str, Mapping[str, tuple[bytes, bytes]]],
         check: bytes,
         revision: int,
     ) -> bool:

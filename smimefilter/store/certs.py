@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 import sqlalchemy as sa
 
 from smimefilter.pki.certificate import Certificate
+from smimefilter.ports.requests import HANDLER_SETTINGS, REQUEST_SECRETS
 from smimefilter.ports.stores import CertificateEntry, Shelf, StoredPreference, WrappedKey
 
 from .engine import Row, Sessions, Transaction
 from .rows import LISTING, listed
-from .tables import certificates, preferences, private_keys, seconds, state
+from .tables import (
+    certificates,
+    handlers,
+    preferences,
+    private_keys,
+    requests,
+    seconds,
+    state,
+)
 
 _AT_ONCE: Final = 1000  # thumbprints asked for in one statement
 
@@ -30,6 +39,12 @@ _REWRAP_PREFERENCE: Final = (
 )
 
 
+_OTHERS: Final = {
+    REQUEST_SECRETS: (requests.c.id, requests.c.secrets),
+    HANDLER_SETTINGS: (handlers.c.name, handlers.c.settings),
+}
+
+
 class SqlCertificates:
     """`ports.Certificates` over the tables."""
 
@@ -41,15 +56,15 @@ class SqlCertificates:
     ) -> list[bool]:
         """Store those not there yet; per certificate whether it is new. All or nothing."""
         async with self._sessions.writing() as transaction:
-            return await _add(transaction, certificates, shelf, origin)
+            return await add_certificates(transaction, certificates, shelf, origin)
 
     async def add_with_keys(
         self, certificates: Sequence[Certificate], keys: Sequence[WrappedKey], origin: str
     ) -> list[bool]:
         """The same, together with wrapped keys, in one transaction."""
         async with self._sessions.writing() as transaction:
-            new = await _add(transaction, certificates, Shelf.CERTIFICATES, origin)
-            await _add_keys(transaction, keys)
+            new = await add_certificates(transaction, certificates, Shelf.CERTIFICATES, origin)
+            await add_keys(transaction, keys)
             return new
 
     async def remove(self, thumbprint: str, shelf: Shelf) -> bool:
@@ -71,6 +86,23 @@ class SqlCertificates:
             rows = await connection.execute(LISTING.where(certificates.c.shelf == shelf.value))
             return [listed(row, with_key) for row in rows]
 
+    async def these(self, thumbprints: Collection[str]) -> list[CertificateEntry]:
+        """Those of these that are on either shelf, oldest first."""
+        shelves = certificates.c.shelf.in_([shelf.value for shelf in Shelf])
+        wanted = list(thumbprints)
+        async with self._sessions.reading() as connection:
+            keyed = private_keys.c.thumbprint
+            with_key = set(await connection.scalars(sa.select(keyed).where(keyed.in_(wanted))))
+            found = LISTING.where(shelves, certificates.c.thumbprint.in_(wanted))
+            return [listed(row, with_key) for row in await connection.execute(found)]
+
+    async def key(self, thumbprint: str) -> WrappedKey | None:
+        """The wrapped key of one certificate."""
+        async with self._sessions.reading() as connection:
+            this = private_keys.c.thumbprint == thumbprint
+            blob = await connection.scalar(sa.select(private_keys.c.blob).where(this))
+            return None if blob is None else WrappedKey(thumbprint, blob)
+
     async def keys(self) -> list[WrappedKey]:
         """All wrapped keys."""
         async with self._sessions.reading() as connection:
@@ -81,14 +113,26 @@ class SqlCertificates:
         self,
         keys: Sequence[WrappedKey],
         preferences: Sequence[StoredPreference],
+        others: Mapping[str, Mapping[str, tuple[bytes, bytes]]],
         check: bytes,
         revision: int,
     ) -> bool:
-        """Replace everything that is wrapped, unless the store has moved on from `revision`."""
+        """Replace everything that is wrapped, unless the store has moved on from `revision`, or
+        `others` (of requests and handlers, old and new by name) from what they were."""
         async with self._sessions.writing() as transaction:
             found = await transaction.read(sa.select(state.c.revision))
             if found.scalar_one() != revision:
                 return False
+            for kind, (name, blob) in _OTHERS.items():
+                rows = await transaction.read(sa.select(name, blob).where(blob.is_not(None)))
+                wrapped = others.get(kind, {})
+                if dict(map(tuple, rows)) != {one: old for one, (old, _) in wrapped.items()}:
+                    return False
+                again = sa.update(name.table).where(name == sa.bindparam("of"))
+                await transaction.write(
+                    again.values({blob.name: sa.bindparam("to")}),
+                    [{"of": one, "to": new} for one, (_, new) in wrapped.items()],
+                )
             await transaction.write(
                 _REWRAP_KEY, [{"of": key.thumbprint, "to": key.blob} for key in keys]
             )
@@ -99,7 +143,7 @@ class SqlCertificates:
             return await transaction.write(sa.update(state).values(check_value=check))
 
 
-async def _add(
+async def add_certificates(
     transaction: Transaction, found: Sequence[Certificate], shelf: Shelf, origin: str
 ) -> list[bool]:
     stored = sa.select(certificates.c.thumbprint).where(certificates.c.shelf == shelf.value)
@@ -116,7 +160,7 @@ async def _add(
     return new
 
 
-async def _add_keys(transaction: Transaction, keys: Sequence[WrappedKey]) -> None:
+async def add_keys(transaction: Transaction, keys: Sequence[WrappedKey]) -> None:
     """A key that is there already stays: a certificate has but one."""
     stored = sa.select(private_keys.c.thumbprint)
     there = await _present(transaction, stored, [key.thumbprint for key in keys])

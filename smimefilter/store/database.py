@@ -22,6 +22,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from smimefilter.base.errors import AdminError
+from smimefilter.ports.requests import Audit, Authorities, HandlerSettings, Requests
 from smimefilter.ports.stores import (
     Accounts,
     ActiveUsers,
@@ -39,6 +40,7 @@ from smimefilter.ports.stores import (
 from .accounts import SqlAccounts
 from .activity import SqlActiveUsers
 from .answers import SqlOcspAnswers
+from .authorities import SqlAuthorities, SqlHandlerSettings
 from .certs import SqlCertificates
 from .correspondents import SqlCorrespondents
 from .crls import SqlCrls
@@ -46,6 +48,7 @@ from .ctl import SqlTrustList
 from .engine import Sessions, connect, is_sqlite
 from .migrate import check, migrate
 from .prefs import SqlPreferences
+from .requests import SqlAudit, SqlRequests
 from .secrets import SqlSecrets
 from .sources import SqlCrlSources
 from .state import SqlStates
@@ -74,6 +77,10 @@ class Database:
     accounts: Accounts
     active_users: ActiveUsers
     secrets: Secrets
+    authorities: Authorities
+    requests: Requests
+    handlers: HandlerSettings
+    audit: Audit
 
     def __init__(self, url: str, *, upgrade: bool = False) -> None:
         self._url: Final = _parsed(url)
@@ -123,6 +130,10 @@ class Database:
         self.accounts = SqlAccounts(sessions)
         self.active_users = SqlActiveUsers(sessions)
         self.secrets = SqlSecrets(sessions)
+        self.authorities = SqlAuthorities(sessions)
+        self.requests = SqlRequests(sessions)
+        self.handlers = SqlHandlerSettings(sessions)
+        self.audit = SqlAudit(sessions)
 
 
 async def upgrade(url: str) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-SCHEMA: Final = "0004"  # the migration that makes exactly these tables; names sort by age
+SCHEMA: Final = "0005"  # the migration that makes exactly these tables; names sort by age
 
 metadata: Final = sa.MetaData()
 
@@ -121,6 +121,64 @@ correspondents: Final = sa.Table(
     sa.Column("address", sa.String(512), primary_key=True),
     sa.Column("capabilities", sa.Text, nullable=False),  # what they say they read
     sa.Column("seen", sa.BigInteger, nullable=False),
+)
+
+authorities: Final = sa.Table(
+    "authorities",
+    metadata,
+    sa.Column("thumbprint", sa.String(_THUMBPRINT), primary_key=True),  # of what it signs with
+    sa.Column("is_default", sa.Boolean, nullable=False),
+    sa.Column("crl_number", sa.BigInteger, nullable=False),  # of the last one
+    sa.Column("created", sa.BigInteger, nullable=False),
+)
+
+issued: Final = sa.Table(
+    "issued",
+    metadata,
+    sa.Column("authority", sa.String(_THUMBPRINT), primary_key=True),
+    sa.Column("serial", sa.String(64), primary_key=True),  # hex digits
+    sa.Column("request", sa.String(32), nullable=False, index=True),  # empty: of none
+    sa.Column("der", sa.LargeBinary),  # null: revoked by its serial, not issued here
+    sa.Column("revoked", sa.BigInteger),
+    sa.Column("reason", sa.String(32), nullable=False),
+)
+
+requests: Final = sa.Table(
+    "requests",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("batch", sa.String(64), nullable=False, index=True),  # empty: of none
+    sa.Column("position", sa.Integer, nullable=False),  # row of the batch
+    sa.Column("handler", sa.String(64), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("address", sa.String(512), nullable=False),
+    sa.Column("fields", sa.JSON, nullable=False),  # what is asked for
+    sa.Column("secrets", sa.LargeBinary),  # wrapped: key, password, what the handler keeps
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("due", sa.BigInteger, nullable=False),
+    sa.Column("give_up", sa.BigInteger, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("thumbprint", sa.String(_THUMBPRINT), nullable=False),  # of what was issued
+    sa.Column("leased_until", sa.BigInteger, nullable=False),
+    sa.Column("lease", sa.String(32), nullable=False),  # who has it
+)
+
+handlers: Final = sa.Table(
+    "handlers",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("settings", sa.LargeBinary, nullable=False),  # wrapped JSON
+)
+
+audit: Final = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("number", _Number, primary_key=True),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("about", sa.String(160), nullable=False, index=True),
+    sa.Column("event", sa.String(64), nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
 )
 
 accounts: Final = sa.Table(

@@ -15,6 +15,7 @@ from smimefilter.policy.tree import Setting
 
 THUMBPRINT = "4f" * 64
 
+LINES = st.sampled_from(["Alice Example", "Ärztekammer Süd", "O'Neill & Sons, Ltd."])
 THUMBPRINTS = st.integers(0, 2**512 - 1).map(lambda number: f"{number:0128x}")
 PATTERNS = st.sampled_from([r"\[secure\]", r"^x\s*+y", "(a|b)c", "[a-z]{2,3}:", "ü.*z", " x "])
 TAGS = st.sampled_from(["[signed]", "(signed by {signer})", "[geprüft]"])
@@ -35,6 +36,8 @@ _WORDS: dict[str, type[StrEnum]] = {
     "on-undecryptable": p.OnUndecryptable,
     "decrypt-with": p.DecryptWith,
     "harvest": p.Harvest,
+    "ca-key": p.KeyChoice,
+    "ca-digest": p.Digest,
 }
 _OTHERS: dict[str, st.SearchStrategy[Any]] = {
     "encrypt-trigger-subject": PATTERNS,
@@ -60,6 +63,17 @@ _OTHERS: dict[str, st.SearchStrategy[Any]] = {
     "additional-certificates": st.lists(THUMBPRINTS, max_size=3),
     "signing-certificate": THUMBPRINTS,
     "pkcs12-password": st.text(min_size=1),
+    "ca-request-handler": st.sampled_from(["built-in", "csr", "my-own-1"]),
+    "ca-common-name": LINES,
+    "ca-organisation": LINES,
+    "display-name": LINES,
+    "sms-number": st.just("+49 30 123456"),
+    "ca-validity": st.integers(1, 36_500),
+    "ca-crl-url": st.sampled_from(["http://crl.x.test/{ca}.crl", "ldap://x.test/CN=CA"]),
+    "ca-crl-days": st.integers(1, 366),
+    "ca-mail-sender": st.just("ca@x.test"),
+    "ca-password-length": st.integers(8, 64),
+    "renew-before": st.integers(1, 365),
 }
 
 

@@ -47,7 +47,9 @@ async def fill(database: Database) -> None:
 
 
 async def rotate(database: Database, old: MasterKey, new: MasterKey) -> Rotation:
-    return await rotate_master_key(database.states, database.certificates, old, new)
+    return await rotate_master_key(
+        database.states, database.certificates, database.requests, database.handlers, old, new
+    )
 
 
 async def test_a_new_store_takes_the_key_for_its_own(database: Database) -> None:
@@ -71,7 +73,7 @@ async def test_a_damaged_check_value_is_no_proof(database: Database) -> None:
 async def test_rotation(database: Database) -> None:
     await fill(database)
     before = await database.states.load()
-    assert await rotate(database, OLD, NEW) == Rotation(keys=2, preferences=1)
+    assert await rotate(database, OLD, NEW) == Rotation(keys=2, preferences=1, others=0)
     state = await database.states.load()
     assert state.revision > before.revision
     await prove_master_key(database.secrets, NEW)
@@ -131,17 +133,21 @@ async def test_changes_in_between(database: Database, times: int, done: bool) ->
     await fill(database)
     states = Busy(database, times)
     if done:
-        await rotate_master_key(states, database.certificates, OLD, NEW)
+        await rotate_master_key(
+            states, database.certificates, database.requests, database.handlers, OLD, NEW
+        )
         await prove_master_key(database.secrets, NEW)
     else:
         with pytest.raises(AdminError):
-            await rotate_master_key(states, database.certificates, OLD, NEW)
+            await rotate_master_key(
+                states, database.certificates, database.requests, database.handlers, OLD, NEW
+            )
         await prove_master_key(database.secrets, OLD)
 
 
 async def test_an_empty_store(database: Database) -> None:
     await prove_master_key(database.secrets, OLD)
-    assert await rotate(database, OLD, NEW) == Rotation(0, 0)
+    assert await rotate(database, OLD, NEW) == Rotation(0, 0, 0)
     await prove_master_key(database.secrets, NEW)
 
 

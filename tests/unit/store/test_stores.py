@@ -154,7 +154,7 @@ async def test_rewrapping_all(database: Database) -> None:
     revision = await database.states.revision()
     again = [WrappedKey(one.thumbprint, b"new") for one in THREE]
     changed = StoredPreference("example.com", "x", None, b"new")
-    assert await store.rewrap(again, [changed], b"check", revision)
+    assert await store.rewrap(again, [changed], {}, b"check", revision)
     state = await database.states.load()
     assert set(state.keys.values()) == {b"new"}
     assert [one.wrapped for one in state.preferences] == [b"new", None]
@@ -168,7 +168,7 @@ async def test_rewrapping_what_has_changed_meanwhile(database: Database) -> None
     revision = await database.states.revision()
     await store.add(THREE[1:2], Shelf.CERTIFICATES, "")
     again = [WrappedKey(ALICE.thumbprint, b"new")]
-    assert not await store.rewrap(again, [], b"check", revision)
+    assert not await store.rewrap(again, [], {}, b"check", revision)
     assert [key.blob for key in await store.keys()] == [b"old"]
     assert await database.secrets.check_value() is None
 

@@ -1,0 +1,137 @@
+"""`smimefilter ca`: certificate authorities of the gateway's own."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.progress import Progress
+
+from smimefilter.app import App, office
+from smimefilter.flow.authority import Authority, NewAuthority
+from smimefilter.flow.preferences import set_preference
+from smimefilter.policy.preferences import ALL, CA_CRL_DAYS, CA_CRL_URL
+
+from .common import DEFAULT_CONFIG, Config, with_app
+from .show import Json, err, rows, say
+
+app = typer.Typer(help="Certificate authorities of our own.", no_args_is_help=True)
+
+Which = Annotated[str, typer.Argument(help="Its id, common name or thumbprint.")]
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Common name of the intermediate that issues.")],
+    root: Annotated[str, typer.Option(help="Common name of the root; another one.")],
+    days: Annotated[int, typer.Option(help="How long both are valid.")] = 7300,
+    key: Annotated[
+        str, typer.Option(help="rsa2048, rsa3072, rsa4096, p256 or p384.")
+    ] = "rsa4096",
+    digest: Annotated[str, typer.Option(help="sha256, sha384 or sha512.")] = "sha256",
+    email: Annotated[str, typer.Option(help="An address in both; rarely wanted.")] = "",
+    default: Annotated[
+        bool, typer.Option(help="Issue with it where no other one is named.")
+    ] = True,
+    force: Annotated[bool, typer.Option("--force", help="Weak keys too.")] = False,
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Make a root and an intermediate below it. Both are stored with their keys and a first
+    CRL; the root is trusted from then on."""
+
+    async def work(app: App) -> tuple[Authority, Authority]:
+        async with office(app) as found:
+            view = found.moment.view("")
+            return await found.authority.create(
+                NewAuthority(
+                    root_name=root,
+                    name=name,
+                    days=days,
+                    key=key,
+                    digest=digest,
+                    email=email,
+                    crl_url=view.get(CA_CRL_URL).value or "",
+                    crl_days=view.get(CA_CRL_DAYS).value,
+                    make_default=default,
+                    force=force,
+                )
+            )
+
+    with Progress(console=err, transient=True) as progress:
+        progress.add_task("making keys", total=None)
+        made = with_app(config, work)
+    for one in made:
+        say(f"{one.id}  {one.certificate.subject}")
+    say("export the root for others with: smimefilter root export")
+
+
+@app.command("list")
+def list_(config: Config = DEFAULT_CONFIG, json: Json = False) -> None:
+    """List the CAs, roots first."""
+
+    async def work(app: App) -> list[Authority]:
+        async with office(app) as found:
+            return await found.authority.all()
+
+    columns = ("id", "subject", "default", "expires", "CRL", "thumbprint")
+    rows("CAs", columns, map(_row, with_app(config, work)), json)
+
+
+def _row(one: Authority) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "subject": one.certificate.subject,
+        "kind": "root" if one.root is None else "intermediate",
+        "default": one.is_default,
+        "expires": f"{one.certificate.not_after:%Y-%m-%d}",
+        "CRL": one.crl_number,
+        "thumbprint": one.certificate.thumbprint,
+    }
+
+
+@app.command("default")
+def default_(which: Which, config: Config = DEFAULT_CONFIG) -> None:
+    """Issue with this one from now on."""
+
+    async def work(app: App) -> Authority:
+        async with office(app) as found:
+            return await found.authority.make_default(which)
+
+    say(f"issues by default: {with_app(config, work).certificate.subject}")
+
+
+@app.command()
+def settings(
+    name: Annotated[str, typer.Argument(help="A setting to change; none: show all.")] = "",
+    value: Annotated[str, typer.Argument(help="Its value; 'default' resets it.")] = "",
+    config: Config = DEFAULT_CONFIG,
+    json: Json = False,
+) -> None:
+    """Show what new certificates are like, or change it for all. These are preferences:
+    `policy set` changes them for a domain or a user alone."""
+    wanted = name if name.startswith("ca-") or not name else f"ca-{name}"
+    if name:
+        stored = with_app(
+            config,
+            lambda app: set_preference(
+                app.database.preferences, app.master, "global", wanted, value or None
+            ),
+        )
+        say(f"{stored.name} = {'default' if stored.value is None else stored.value}")
+        return
+
+    async def work(app: App) -> list[dict[str, Any]]:
+        async with office(app) as found:
+            view = found.moment.view("")
+            return [
+                {
+                    "setting": one.name,
+                    "value": one.dump(view.get(one).value),
+                    "scope": view.get(one).source,
+                    "what": one.doc,
+                }
+                for one in ALL.values()
+                if one.name.startswith("ca-")
+            ]
+
+    rows("settings", ("setting", "value", "scope"), with_app(config, work), json)

@@ -1,0 +1,478 @@
+"""`smimefilter certificate request`, `certificate revoke`, `pending`, `bulk`, `handler`:
+getting certificates, and taking them back."""
+
+from __future__ import annotations
+
+import json as json_module
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import Progress
+
+from smimefilter.app import App, Office, now, office
+from smimefilter.base.errors import AdminError
+from smimefilter.flow.authority import serials_of
+from smimefilter.flow.certificates import find
+from smimefilter.flow.enrol import Looked, handler_for, preview, with_defaults
+from smimefilter.handlers.registry import broken, installed
+from smimefilter.pki.build import CRL_REASONS
+from smimefilter.pki.certificate import Certificate
+from smimefilter.pki.details import crl_issuer
+from smimefilter.pki.request import csr_pem
+from smimefilter.policy.preferences import CA_PASSWORD_LENGTH
+from smimefilter.ports.handlers import HandlerTrouble
+from smimefilter.ports.requests import AuditRecord, RequestState, StoredRequest
+from smimefilter.ports.stores import Shelf
+
+from .certificates import from_file
+from .common import (
+    DEFAULT_CONFIG,
+    Config,
+    Force,
+    PasswordFile,
+    read_bytes,
+    read_password,
+    refuse_to_overwrite,
+    with_app,
+    write_bytes,
+)
+from .show import Json, as_json, err, facts, rows, say
+
+pending = typer.Typer(help="Requests that wait for their certificate.", no_args_is_help=True)
+bulk = typer.Typer(help="Many requests at once, from a CSV file.", no_args_is_help=True)
+handler = typer.Typer(help="Request handlers: who gets certificates.", no_args_is_help=True)
+
+Ids = Annotated[list[str], typer.Argument(help="Beginnings of their ids.")]
+Id = Annotated[str, typer.Argument(help="The beginning of its id.")]
+Handler = Annotated[str, typer.Option(help="Of `handler list`; else as preferences have it.")]
+Days = Annotated[int | None, typer.Option(help="Days of validity.")]
+Key = Annotated[str | None, typer.Option(help="rsa2048, rsa3072, rsa4096, p256 or p384.")]
+Digest = Annotated[str | None, typer.Option(help="sha256, sha384 or sha512.")]
+CrlUrl = Annotated[str | None, typer.Option(help="CRL distribution point; '' for none.")]
+AddUser = Annotated[bool, typer.Option("--add-user", help="Add a user with this name.")]
+Store = Annotated[
+    bool, typer.Option("--store-password", help="Keep the password in the user's preferences.")
+]
+COLUMNS = ("id", "state", "address", "handler", "outcome", "due")
+
+
+def in_office(config: Path, work: Callable[[Office], Any]) -> Any:
+    """Run something on the certificate authority of an installation."""
+
+    async def run(app: App) -> Any:
+        async with office(app) as found:
+            return await work(found)
+
+    return with_app(config, run)
+
+
+def request(
+    address: Annotated[str, typer.Argument(help="The address it is for.")],
+    common_name: Annotated[
+        str | None, typer.Option("--common-name", "--cn", help="The name it is for.")
+    ] = None,
+    organisation: Annotated[str | None, typer.Option()] = None,
+    first_name: Annotated[str | None, typer.Option()] = None,
+    last_name: Annotated[str | None, typer.Option()] = None,
+    days: Days = None,
+    key: Key = None,
+    digest: Digest = None,
+    handler: Handler = "",
+    crl_url: CrlUrl = None,
+    add_user: AddUser = False,
+    store_password: Store = False,
+    password_file: PasswordFile = None,
+    config: Config = DEFAULT_CONFIG,
+    json: Json = False,
+) -> None:
+    """Request a certificate: issued at once, or pending, or refused and why (exit code 1)."""
+
+    async def work(found: Office) -> StoredRequest:
+        moment = found.moment
+        wanted = with_defaults(
+            moment,
+            address,
+            common_name=common_name,
+            organisation=organisation,
+            given_name=first_name,
+            surname=last_name,
+            days=days,
+            key=key,
+            digest=digest,
+            crl_url=crl_url,
+            add_user=add_user,
+            store_password=store_password,
+        )
+        by = handler or handler_for(moment, wanted.address)
+        password = ""
+        if store_password:
+            password = (
+                read_password(password_file)
+                if password_file
+                else secrets.token_urlsafe(
+                    moment.view(wanted.address).get(CA_PASSWORD_LENGTH).value
+                )
+            )
+        (stored,) = await found.requests.submit([wanted], by, passwords=[password])
+        worked = await found.requests.work([stored.id])
+        return worked[0] if worked else stored
+
+    done = in_office(config, work)
+    if json:
+        as_json(_row(done))
+    else:
+        say(f"{done.state}: {done.address}: {done.outcome}")
+        if done.thumbprint:
+            say(f"thumbprint {done.thumbprint}")
+        elif done.state is RequestState.PENDING:
+            say(f"request {done.id}: see it with: smimefilter pending show {done.id[:8]}")
+    if done.state is RequestState.REFUSED:
+        raise typer.Exit(1)
+
+
+def revoke(
+    thumbprint: Annotated[str, typer.Argument(help="The beginning of its thumbprint.")],
+    reason: Annotated[
+        str, typer.Option(help=f"One of {', '.join(CRL_REASONS)}.")
+    ] = "unspecified",
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Revoke a certificate that a CA of ours issued: its CRL is made anew, and counts here at
+    once."""
+
+    async def run(app: App) -> tuple[Certificate, str]:
+        entry = await find(app.database.certificates, thumbprint, Shelf.CERTIFICATES)
+        async with office(app) as found:
+            by = await found.authority.revoke_certificate(entry.certificate, reason)
+            return entry.certificate, by.certificate.subject
+
+    certificate, issuer = with_app(config, run)
+    say(f"revoked {certificate.subject}, serial {certificate.serial_hex}, by {issuer}")
+
+
+def create_crl(
+    serials: Annotated[
+        list[str] | None, typer.Argument(help="Serial numbers to revoke, in hex.")
+    ] = None,
+    ca: Annotated[str, typer.Option(help="Of `ca list`; else the default one.")] = "",
+    days: Annotated[int | None, typer.Option(help="Days until the next one.")] = None,
+    digest: Digest = None,
+    reason: Annotated[str, typer.Option(help="Why they are revoked.")] = "unspecified",
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Nothing that was revoked before stays so.")
+    ] = False,
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Make a CRL of a CA of ours, with these serial numbers beside those of before. It goes
+    into the CRL store in the place of the last one."""
+    numbers = dict.fromkeys(serials_of(serials or []), reason)
+
+    async def work(found: Office) -> bytes:
+        return await found.authority.revoke(ca, numbers, days=days, digest=digest, anew=anew)
+
+    say(f"made a CRL of {crl_issuer(in_office(config, work))}")
+
+
+# pending
+
+
+@pending.command("list")
+def list_(
+    all_: Annotated[bool, typer.Option("--all", help="Those that have ended too.")] = False,
+    config: Config = DEFAULT_CONFIG,
+    json: Json = False,
+) -> None:
+    """List requests that wait."""
+    states = () if all_ else (RequestState.PENDING,)
+    found = with_app(config, lambda app: app.database.requests.all(states))
+    rows("requests", COLUMNS, map(_row, found), json)
+
+
+@pending.command()
+def show(id_: Id, config: Config = DEFAULT_CONFIG, json: Json = False) -> None:
+    """Everything about a request, and what was done for it."""
+
+    async def run(app: App) -> list[tuple[str, Any]]:
+        async with office(app) as found:
+            one = await found.requests.find(id_)
+        records = await app.database.audit.about(one.id)
+        done = [f"{r.at:%Y-%m-%d %H:%M:%S} {r.event}: {r.detail}".rstrip(": ") for r in records]
+        asked = [(name.replace("_", " "), value) for name, value in one.fields.items()]
+        return [*_row(one).items(), *asked, ("history", done)]
+
+    facts(with_app(config, run), json)
+
+
+@pending.command()
+def reschedule(ids: Ids, config: Config = DEFAULT_CONFIG, json: Json = False) -> None:
+    """Ask their handlers now, and not when it is their turn."""
+
+    async def work(found: Office) -> list[StoredRequest]:
+        wanted = [(await found.requests.find(one)).id for one in ids]
+        await found.requests.reschedule(wanted)
+        return await found.requests.work(wanted)
+
+    rows("requests", COLUMNS, map(_row, in_office(config, work)), json)
+
+
+@pending.command()
+def delete(ids: Ids, config: Config = DEFAULT_CONFIG) -> None:
+    """Forget requests, with their keys."""
+
+    async def work(found: Office) -> tuple[int, int]:
+        wanted = {(await found.requests.find(one)).id for one in ids}
+        return await found.requests.remove(wanted), len(wanted)
+
+    gone, wanted = in_office(config, work)
+    say(f"deleted {gone}")
+    if gone < wanted:
+        raise AdminError(f"{wanted - gone} are being worked on right now", mend="try again")
+
+
+@pending.command()
+def download(
+    id_: Id,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="A file; else it is printed.")
+    ] = None,
+    force: Force = False,
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """The CSR of a request (PEM), for its CA."""
+
+    async def work(found: Office) -> bytes:
+        return csr_pem(await found.requests.csr(await found.requests.find(id_)))
+
+    pem = in_office(config, work)
+    if out is None:
+        typer.echo(pem.decode(), nl=False)
+        return
+    refuse_to_overwrite(out, force=force)
+    write_bytes(out, pem)
+    say(f"wrote {out}")
+
+
+@pending.command()
+def upload(
+    files: Annotated[list[Path], typer.Argument(help="Certificates: PEM, DER or PKCS#7.")],
+    request_: Annotated[str, typer.Option("--request", help="For this one alone.")] = "",
+    config: Config = DEFAULT_CONFIG,
+    json: Json = False,
+) -> None:
+    """Bring certificates to the requests that wait for them; each is matched by its key.
+    Exit code 1 when one is refused."""
+    certificates = [one for file in files for one in from_file(file)]
+
+    async def work(found: Office) -> list[tuple[Certificate, StoredRequest | None, str]]:
+        only = (await found.requests.find(request_)).id if request_ else ""
+        return await found.requests.upload(certificates, only)
+
+    found = in_office(config, work)
+    answers = [
+        {
+            "outcome": "refused" if one is None else str(one.state),
+            "certificate": certificate.subject,
+            "address": "" if one is None else one.address,
+            "why": why,
+        }
+        for certificate, one, why in found
+    ]
+    rows("certificates", ("outcome", "certificate", "address", "why"), answers, json)
+    if not found or any(one is None for _, one, _ in found):
+        raise typer.Exit(1)
+
+
+# bulk
+
+
+@bulk.command("preview")
+def preview_(
+    file: Annotated[Path, typer.Argument(help="The CSV file.")],
+    config: Config = DEFAULT_CONFIG,
+    json: Json = False,
+) -> None:
+    """What a CSV file asks for, row by row, and who is passed over."""
+    content = read_bytes(file)
+
+    async def work(found: Office) -> list[Looked]:
+        return preview(found.moment, content)
+
+    columns = ("row", "address", "common name", "organisation", "skipped")
+    rows("requests", columns, [_looked(one) for one in in_office(config, work)], json)
+
+
+@bulk.command()
+def submit(
+    file: Annotated[Path, typer.Argument(help="The CSV file.")],
+    handler: Handler = "",
+    days: Days = None,
+    key: Key = None,
+    digest: Digest = None,
+    add_user: AddUser = False,
+    config: Config = DEFAULT_CONFIG,
+    json: Json = False,
+) -> None:
+    """Request all that a CSV file asks for. The same file again goes on where it ended. Exit
+    code 1 when a request was refused."""
+    content = read_bytes(file)
+
+    async def work(
+        found: Office, progress: Progress
+    ) -> tuple[list[Looked], list[StoredRequest]]:
+        moment = found.moment
+        looked = preview(moment, content, days=days, key=key, digest=digest, add_user=add_user)
+        by = handler or handler_for(moment, "")
+        wanted = sum(not one.skipped for one in looked)
+        task = progress.add_task("requesting", total=wanted)
+        done = await found.bulk.submit(
+            content, looked, by, done=lambda _: progress.advance(task)
+        )
+        return looked, done
+
+    with Progress(console=err, transient=True, disable=json) as progress:
+        looked, done = in_office(config, lambda found: work(found, progress))
+    skipped = [
+        one
+        for one in looked
+        if one.skipped and one.wanted.address not in {r.address for r in done}
+    ]
+    if json:
+        as_json([_row(one) for one in done] + [_looked(one) for one in skipped])
+    else:
+        for one in skipped:
+            say(f"skipped: row {one.row.number}, {one.wanted.address}: {one.skipped}")
+        for left in done:
+            if left.state is not RequestState.ISSUED:
+                say(f"{left.state}: row {left.position}, {left.address}: {left.outcome}")
+        counts = [f"{sum(r.state is state for r in done)} {state}" for state in RequestState]
+        say(", ".join([*counts, f"{len(skipped)} skipped"]))
+    if any(one.state is RequestState.REFUSED for one in done):
+        raise typer.Exit(1)
+
+
+# handlers
+
+
+@handler.command("list")
+def handlers(config: Config = DEFAULT_CONFIG, json: Json = False) -> None:
+    """List the request handlers that are installed."""
+    configured = with_app(config, lambda app: app.database.handlers.all())
+    listed = [
+        {
+            "name": name,
+            "title": kind.title,
+            "answers": "later" if kind.answers_later else "at once",
+            "download": kind.can_download,
+            "upload": kind.can_upload,
+            "configured": name in configured or not kind.settings.model_fields,
+        }
+        for name, kind in sorted(installed().items())
+    ]
+    listed += [
+        {"name": name, "title": f"cannot be loaded: {why}", "configured": False}
+        for name, why in sorted(broken().items())
+    ]
+    columns = ("name", "title", "answers", "download", "upload", "configured")
+    rows("request handlers", columns, listed, json)
+
+
+@handler.command("show")
+def show_handler(name: str, config: Config = DEFAULT_CONFIG, json: Json = False) -> None:
+    """The settings of a handler; secrets are not shown."""
+
+    async def work(found: Office) -> dict[str, Any]:
+        return await found.registry.shown(name)
+
+    facts(in_office(config, work).items(), json)
+
+
+@handler.command()
+def configure(
+    name: str,
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(help="setting=value; setting=@FILE reads a file; setting= resets."),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="All settings as JSON; '-' is stdin.")
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Set settings of a handler. Secrets come from files: other users see command lines."""
+    changes: dict[str, Any] = {}
+    if file is not None:
+        try:
+            found = json_module.loads(
+                typer.get_text_stream("stdin").read() if str(file) == "-" else read_bytes(file)
+            )
+        except ValueError as error:
+            raise AdminError(f"not JSON: {error}", where=str(file)) from None
+        if not isinstance(found, dict):
+            raise AdminError("not a JSON object", where=str(file))
+        changes.update(found)
+    for one in settings or []:
+        field, is_set, value = one.partition("=")
+        if not is_set:
+            raise AdminError(f"'{one}' sets nothing", mend="write setting=value")
+        if value.startswith("@"):
+            value = read_bytes(Path(value[1:])).decode("utf-8", "replace").strip("\r\n")
+        changes[field.strip().replace("-", "_")] = value or None
+
+    async def work(found: Office) -> list[str]:
+        changed = ", ".join(sorted(changes))
+        return await found.registry.configure(
+            name, changes, AuditRecord(now(), name, "configured", changed)
+        )
+
+    missing = in_office(config, work)
+    say(f"{name}: set {', '.join(sorted(changes)) or 'nothing'}")
+    if missing:
+        say(f"still missing: {', '.join(missing)}")
+
+
+@handler.command("test")
+def try_handler(name: str, config: Config = DEFAULT_CONFIG) -> None:
+    """Whether a handler can work: whether its CA answers, and takes us."""
+
+    async def work(found: Office) -> str:
+        try:
+            opened = await found.registry.opened(name)
+            try:
+                return await opened.test()
+            finally:
+                await opened.close()
+        except HandlerTrouble as trouble:
+            raise AdminError(str(trouble) or trouble.public, where=name) from None
+
+    say(f"{name}: {in_office(config, work)}")
+
+
+def _row(one: StoredRequest) -> dict[str, Any]:
+    waits = one.state is RequestState.PENDING
+    return {
+        "id": one.id[:8],
+        "state": str(one.state),
+        "address": one.address,
+        "handler": one.handler,
+        "outcome": one.outcome,
+        "due": f"{one.due:%Y-%m-%d %H:%M}" if waits else "",
+        "tries": one.tries,
+        "given up": f"{one.give_up:%Y-%m-%d}" if waits else "",
+        "thumbprint": one.thumbprint,
+        "request": one.id,
+    }
+
+
+def _looked(one: Looked) -> dict[str, Any]:
+    return {
+        "row": one.row.number,
+        "address": one.wanted.address,
+        "common name": one.wanted.common_name,
+        "organisation": one.wanted.organisation,
+        "first name": one.wanted.given_name,
+        "last name": one.wanted.surname,
+        "skipped": one.skipped,
+    }

@@ -1,0 +1,519 @@
+"""The built-in CA: making one, issuing, revoking, and the CRLs of what it issued.
+
+A CA is a root and an intermediate that signs for users; both are made together and stored with
+their wrapped keys, the root among the roots, ready to use. Each signs CRLs: the root's covers
+the intermediate. A CRL is made and stored in one transaction with what it revokes, under the
+next number, so that of two that are made at once one begins again with the other's entries.
+
+Certificates follow the CA/Browser Forum's baseline for S/MIME (mailbox- or
+individual-validated, multipurpose): one rfc822Name, emailProtection, key usage by the kind of
+key, serial numbers of 128 random bits. RFC 5280 §4.2 and §5. Raises `AdminError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import load_der_private_key
+
+from smimefilter.base.errors import AdminError
+from smimefilter.pki.build import (
+    CRL_REASONS,
+    KEY_KINDS,
+    Identity,
+    Profile,
+    Revoked,
+    build_crl,
+    certify,
+    generate_key,
+    issue,
+)
+from smimefilter.pki.certificate import Certificate, UnreadableCertificate
+from smimefilter.pki.crl import Crl
+from smimefilter.pki.export import key_pkcs8
+from smimefilter.pki.request import UnreadableCsr, parsed_csr
+from smimefilter.ports.handlers import HandlerTrouble, Issued, NotIssued, Order
+from smimefilter.ports.keys import PRIVATE_KEY, Sealer
+from smimefilter.ports.requests import (
+    AuditRecord,
+    Authorities,
+    IssuedCertificate,
+    NewCrl,
+    StoredAuthority,
+)
+from smimefilter.ports.stores import Certificates, Crls, WrappedKey
+from smimefilter.trust.names import name_key
+
+BACKDATED: Final = timedelta(hours=1)  # clocks of others may be behind
+LONGEST: Final = 36_500  # days
+STRONG_KEYS: Final = ("rsa2048", "rsa3072", "rsa4096", "p256", "p384")
+DIGESTS: Final = ("sha256", "sha384", "sha512")
+_ATTEMPTS: Final = 5
+_ID: Final = 16  # hex digits of a CA's key identifier that it is called by
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewAuthority:
+    """A CA to be made."""
+
+    root_name: str
+    name: str
+    days: int = 7300
+    key: str = "rsa4096"
+    digest: str = "sha256"
+    email: str = ""
+    crl_url: str = ""  # template of the root's CRL, for the intermediate; see `url_for`
+    crl_days: int = 7
+    make_default: bool = True
+    force: bool = False  # weak keys and digests too
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """A CA as the commands show it."""
+
+    id: str  # what it is called by, and its CRL
+    certificate: Certificate
+    root: Certificate | None
+    is_default: bool
+    crl_number: int
+
+
+class AuthorityDesk:
+    """All that is done with CAs of ours."""
+
+    def __init__(
+        self,
+        *,
+        authorities: Authorities,
+        certificates: Certificates,
+        crls: Crls,
+        sealer: Sealer,
+        clock: Callable[[], datetime],
+        crl_days: Callable[[], int],
+        digest: Callable[[], str],
+    ) -> None:
+        """`crl_days`: after how many days the next CRL comes, by policy; `digest` likewise."""
+        self._authorities = authorities
+        self._certificates = certificates
+        self._crls = crls
+        self._sealer = sealer
+        self._clock = clock
+        self._crl_days = crl_days
+        self._digest = digest
+        self._signers: dict[str, Identity] = {}
+
+    async def create(self, wanted: NewAuthority) -> tuple[Authority, Authority]:
+        """Make a root and an intermediate; both are stored with their keys and first CRLs."""
+        _check(wanted)
+        await self._check_names(wanted)
+        now = self._clock()
+        keys = await asyncio.gather(
+            *(asyncio.to_thread(generate_key, wanted.key) for _ in range(2))
+        )
+        root = issue(_ca_profile(wanted, now, wanted.root_name), keys[0])
+        above = url_for(wanted.crl_url, root.certificate)
+        sub = issue(
+            _ca_profile(wanted, now, wanted.name, path_length=0, crl_url=above), keys[1], root
+        )
+        both = [
+            StoredAuthority(one.certificate.thumbprint, default, 1, now)
+            for one, default in ((root, False), (sub, wanted.make_default))
+        ]
+        ends = now + timedelta(days=wanted.crl_days)
+        crls = [
+            NewCrl(
+                one.certificate.thumbprint, 1,
+                build_crl(one, (), this_update=now, next_update=ends, digest=wanted.digest),
+                _origin(one.certificate),
+            )
+            for one in (root, sub)
+        ]  # fmt: skip
+        record = AuditRecord(
+            now, sub.certificate.thumbprint, "CA created",
+            f"{sub.certificate.subject} below {root.certificate.subject}",
+        )  # fmt: skip
+        await self._authorities.create(
+            both,
+            roots=[root.certificate],
+            certificates=[sub.certificate],
+            keys=[self._wrapped(one.certificate, one.key) for one in (root, sub)],
+            crls=crls,
+            origin="CA created",
+            records=[record],
+        )
+        found = {one.certificate.thumbprint: one for one in await self.all()}
+        return found[root.certificate.thumbprint], found[sub.certificate.thumbprint]
+
+    async def all(self) -> list[Authority]:
+        """All CAs of ours, roots first."""
+        ours = await self._authorities.all()
+        entries = await self._certificates.these([one.thumbprint for one in ours])
+        known = {entry.certificate.thumbprint: entry.certificate for entry in entries}
+        found = []
+        for stored in ours:
+            certificate = known.get(stored.thumbprint)
+            if certificate is None:
+                continue  # its certificate was removed
+            above = (
+                None if certificate.is_self_issued else _root_of(certificate, known.values())
+            )
+            found.append(
+                Authority(
+                    ca_id(certificate), certificate, above, stored.is_default, stored.crl_number
+                )
+            )
+        return sorted(found, key=lambda one: one.root is not None)
+
+    async def find(self, which: str = "") -> Authority:
+        """A CA by its id, thumbprint or common name; the default one without."""
+        found = await self.all()
+        users = [one for one in found if one.root is not None]
+        if not which:
+            default = [one for one in users if one.is_default]
+            if not default:
+                raise AdminError(
+                    "there is no CA that issues by default",
+                    mend="make one with: smimefilter ca create, or choose one: ca default",
+                )
+            return default[0]
+        named = [one for one in found if _is_called(one, which)]
+        if len(named) != 1:
+            said = "no CA is" if not named else f"{len(named)} CAs are"
+            raise AdminError(
+                f"{said} called '{which}'", mend="list them with: smimefilter ca list"
+            )
+        return named[0]
+
+    async def make_default(self, which: str) -> Authority:
+        """Issue with this one from now on."""
+        found = await self.find(which)
+        if found.root is None:
+            raise AdminError(
+                "a root issues no certificates for users",
+                where=found.certificate.subject,
+                mend="name an intermediate; list them with: smimefilter ca list",
+            )
+        thumbprint = found.certificate.thumbprint
+        record = AuditRecord(self._clock(), thumbprint, "CA made the default")
+        await self._authorities.make_default(thumbprint, [record])
+        return await self.find(found.id)
+
+    # issuing, for the built-in request handler
+
+    async def issue(self, order: Order) -> Issued | NotIssued:
+        """Issue, or give again what was issued for the order before."""
+        before = await self._authorities.issued_for(order.id)
+        if before is not None and before.der is not None:
+            return Issued(Certificate(before.der))
+        try:
+            found = await self.find()
+        except AdminError as error:
+            return NotIssued(str(error))
+        signer = await self._signer(found)
+        try:
+            request = parsed_csr(order.csr)
+        except UnreadableCsr as error:
+            return NotIssued(str(error))
+        now = self._clock()
+        ends = min(now + timedelta(days=order.days), found.certificate.not_after)
+        if ends <= now:
+            return NotIssued(f"the CA has expired: {found.certificate.subject}")
+        profile = Profile(
+            common_name=order.common_name,
+            not_before=now - BACKDATED,
+            not_after=ends,
+            addresses=(order.address,),
+            organisation=order.organisation,
+            given_name=order.given_name,
+            surname=order.surname,
+            crl_urls=(url_for(order.crl_url, found.certificate),) if order.crl_url else (),
+            digest=order.digest,
+        )
+        certificate = certify(profile, request.public_key(), signer)
+        thumbprint = found.certificate.thumbprint
+        await self._authorities.record(
+            IssuedCertificate(thumbprint, certificate.serial, order.id, certificate.der)
+        )
+        return Issued(certificate, (found.certificate,))
+
+    async def test(self) -> str:
+        """Whether there is a CA that can issue. Raises `HandlerTrouble`."""
+        try:
+            found = await self.find()
+            await self._signer(found)
+        except AdminError as error:
+            raise HandlerTrouble(str(error)) from None
+        return f"issues with {found.certificate.subject}"
+
+    # revoking
+
+    async def revoke(
+        self,
+        which: str,
+        serials: Mapping[int, str],
+        *,
+        days: int | None = None,
+        digest: str | None = None,
+        anew: bool = False,
+    ) -> bytes:
+        """Revoke by serial number, each for a reason, and make a CRL that says so; it goes into
+        the CRL store in the place of the ones before. With `anew` nothing that was revoked
+        before stays so. The CRL, DER."""
+        found = await self.find(which)
+        for reason in serials.values():
+            if reason and reason not in CRL_REASONS:
+                raise AdminError(
+                    f"no reason for revocation: '{reason}'",
+                    mend=f"write one of {', '.join(CRL_REASONS)}",
+                )
+        signer = await self._signer(found)
+        for _ in range(_ATTEMPTS):
+            made = await self._revoked(found, signer, serials, days, digest, anew=anew)
+            if made is not None:
+                return made
+            found = await self.find(found.id)
+        raise AdminError(
+            "other CRLs were made all the time; nothing was done", mend="try again"
+        )
+
+    async def _revoked(
+        self,
+        found: Authority,
+        signer: Identity,
+        serials: Mapping[int, str],
+        days: int | None,
+        digest: str | None,
+        *,
+        anew: bool,
+    ) -> bytes | None:
+        now, thumbprint = self._clock(), found.certificate.thumbprint
+        before = {} if anew else {one.serial: one for one in await self._old(thumbprint)}
+        new = [
+            IssuedCertificate(thumbprint, serial, revoked=now, reason=reason or "unspecified")
+            for serial, reason in serials.items()
+            if serial not in before
+        ]
+        entries = [
+            Revoked(one.serial, one.revoked or now, one.reason)
+            for one in sorted((*before.values(), *new), key=lambda one: one.serial)
+        ]
+        number = found.crl_number + 1
+        der = await asyncio.to_thread(
+            lambda: build_crl(
+                signer,
+                entries,
+                this_update=now,
+                next_update=now + timedelta(days=days or self._crl_days()),
+                number=number,
+                digest=digest or self._digest(),
+            )
+        )
+        superseded = await self._crls_of(found.certificate)
+        crl = NewCrl(thumbprint, number, der, _origin(found.certificate), superseded)
+        records = [
+            AuditRecord(now, thumbprint, "revoked", f"serial {one.serial:x}: {one.reason}")
+            for one in new
+        ]
+        records.append(
+            AuditRecord(now, thumbprint, "CRL made", f"no. {number}, {len(entries)} entries")
+        )
+        done = await self._authorities.revoke(new, crl, records, anew=anew)
+        return der if done else None
+
+    async def _old(self, thumbprint: str) -> list[IssuedCertificate]:
+        return await self._authorities.revoked(thumbprint)
+
+    async def revoke_certificate(self, certificate: Certificate, reason: str) -> Authority:
+        """Revoke a certificate that a CA of ours issued."""
+        for one in await self.all():
+            if _issued_by(certificate, one.certificate):
+                found = await self._authorities.find(
+                    one.certificate.thumbprint, certificate.serial
+                )
+                if found is not None and found.revoked is not None:
+                    raise AdminError(
+                        f"revoked already, on {found.revoked:%Y-%m-%d}",
+                        where=certificate.subject,
+                    )
+                await self.revoke(one.id, {certificate.serial: reason})
+                return one
+        raise AdminError(
+            "no CA of ours issued it",
+            where=certificate.subject,
+            mend="ask its issuer to revoke it; meanwhile: smimefilter ctl add … black",
+        )
+
+    async def renew_crls(self) -> list[Authority]:
+        """Make CRLs anew when half of their time has passed, of CAs that have not expired;
+        whose."""
+        now, renewed = self._clock(), []
+        for one in await self.all():
+            if one.certificate.not_after <= now or await self._crl_lasts(one.certificate, now):
+                continue
+            await self.revoke(one.id, {})
+            renewed.append(one)
+        return renewed
+
+    async def certificate_of(self, id_: str) -> bytes | None:
+        """The certificate of a CA by its id, DER."""
+        return next((one.certificate.der for one in await self.all() if one.id == id_), None)
+
+    async def current_crl(self, id_: str) -> bytes | None:
+        """The newest CRL of a CA by its id, DER."""
+        known = [one for one in await self.all() if one.id == id_]
+        if not known:
+            return None
+        found = await self._own_crls(known[0].certificate)
+        return found[-1][1] if found else None
+
+    # below
+
+    async def _crl_lasts(self, certificate: Certificate, now: datetime) -> bool:
+        found = await self._own_crls(certificate)
+        if not found:
+            return False
+        crl = await asyncio.to_thread(Crl.read, found[-1][1])
+        if crl.next_update is None:
+            return True
+        return now < crl.this_update + (crl.next_update - crl.this_update) / 2
+
+    async def _own_crls(self, certificate: Certificate) -> list[tuple[str, bytes]]:
+        """SHA-256 and DER of the CRLs that a CA has made, oldest first."""
+        origin = _origin(certificate)
+        return [(one.sha256, one.der) for one in await self._crls.all() if one.origin == origin]
+
+    async def _crls_of(self, certificate: Certificate) -> list[str]:
+        return [sha256 for sha256, _ in await self._own_crls(certificate)]
+
+    async def _signer(self, found: Authority) -> Identity:
+        thumbprint = found.certificate.thumbprint
+        if thumbprint not in self._signers:
+            wrapped = await self._certificates.key(thumbprint)
+            if wrapped is None:
+                raise AdminError(
+                    "its private key is not at hand",
+                    where=found.certificate.subject,
+                    mend="import it with: smimefilter key import",
+                )
+            plain = self._sealer.open(PRIVATE_KEY, thumbprint, wrapped.blob)
+            key = load_der_private_key(plain, None, unsafe_skip_rsa_key_validation=True)
+            self._signers[thumbprint] = Identity(found.certificate, key)
+        return self._signers[thumbprint]
+
+    def _wrapped(self, certificate: Certificate, key: PrivateKeyTypes) -> WrappedKey:
+        thumbprint = certificate.thumbprint
+        sealed = self._sealer.seal(PRIVATE_KEY, thumbprint, key_pkcs8(key))
+        return WrappedKey(thumbprint, sealed)
+
+    async def _check_names(self, wanted: NewAuthority) -> None:
+        taken = {one.certificate.common_name.casefold() for one in await self.all()}
+        for name in (wanted.root_name, wanted.name):
+            if name.casefold() in taken:
+                raise AdminError(
+                    f"there is a CA called '{name}' already", mend="choose another name"
+                )
+
+
+def ca_id(certificate: Certificate) -> str:
+    """What a CA is called by in commands and in the URL of its CRL: the beginning of its
+    subject key identifier."""
+    return (certificate.subject_key_id or bytes.fromhex(certificate.sha256)).hex()[:_ID]
+
+
+def url_for(template: str, authority: Certificate) -> str:
+    """A distribution point: `{ca}` in it stands for the CA's id."""
+    return template.replace("{ca}", ca_id(authority))
+
+
+def weakness(key: str, digest: str) -> str:
+    """Why a kind of key or a digest is not fit for a new certificate; empty when it is."""
+    if key not in STRONG_KEYS:
+        return f"{key} keys can be broken, or are read by few programs"
+    if digest not in DIGESTS:
+        return f"signatures with {digest.upper()} can be forged"
+    return ""
+
+
+def _check(wanted: NewAuthority) -> None:
+    if not wanted.root_name.strip() or not wanted.name.strip():
+        raise AdminError("a CA needs a common name, and so does its root")
+    if wanted.root_name.strip().casefold() == wanted.name.strip().casefold():
+        raise AdminError(
+            "root and intermediate have the same common name",
+            mend="choose two: programs tell them apart by it",
+        )
+    if wanted.key not in KEY_KINDS:
+        raise AdminError(
+            f"no such kind of key: {wanted.key}", mend=f"one of {', '.join(STRONG_KEYS)}"
+        )
+    if not 1 <= wanted.days <= LONGEST:
+        raise AdminError(f"a CA is valid for 1 to {LONGEST} days, not {wanted.days}")
+    weak = weakness(wanted.key, wanted.digest)
+    if weak and not wanted.force:
+        raise AdminError(weak, mend="choose something stronger, or say --force")
+
+
+def _ca_profile(
+    wanted: NewAuthority,
+    now: datetime,
+    name: str,
+    *,
+    path_length: int | None = None,
+    crl_url: str = "",
+) -> Profile:
+    return Profile(
+        common_name=name.strip(),
+        not_before=now - BACKDATED,
+        not_after=now + timedelta(days=wanted.days),
+        addresses=(wanted.email,) if wanted.email else (),
+        ca=True,
+        path_length=path_length,
+        crl_urls=(crl_url,) if crl_url else (),
+        digest=wanted.digest,
+    )
+
+
+def _origin(certificate: Certificate) -> str:
+    return f"CA {ca_id(certificate)}"
+
+
+def _is_called(one: Authority, which: str) -> bool:
+    digits = which.lower().replace(":", "")
+    return (
+        digits == one.id
+        or (len(digits) >= 8 and one.certificate.thumbprint.startswith(digits))
+        or which.casefold() == one.certificate.common_name.casefold()
+    )
+
+
+def _root_of(certificate: Certificate, known: Iterable[Certificate]) -> Certificate | None:
+    return next((one for one in known if _issued_by(certificate, one)), None)
+
+
+def _issued_by(certificate: Certificate, issuer: Certificate) -> bool:
+    try:
+        named = name_key(certificate.issuer_der) == name_key(issuer.subject_der)
+        hint, key_id = certificate.authority_key_id, issuer.subject_key_id
+    except UnreadableCertificate:
+        return False
+    return named and hint in {None, key_id}
+
+
+def serials_of(texts: Collection[str]) -> Sequence[int]:
+    """Serial numbers as people write them: hex digits, with colons, blanks or 0x. Raises
+    `AdminError`."""
+    found = []
+    for text in texts:
+        digits = "".join(text.lower().removeprefix("0x").replace(":", "").split())
+        if not digits or len(digits) > 40 or set(digits) - set("0123456789abcdef"):
+            raise AdminError(
+                f"'{text}' is no serial number", mend="write it in hex, as certificates show it"
+            )
+        found.append(int(digits, 16))
+    return found

@@ -1,0 +1,160 @@
+"""What is asked for in requests: fields from preferences, many at once from a file, and those
+whom nobody has to ask for.
+
+A field that is not given is that of the preferences of the address. Whoever has a valid
+certificate to sign with already is passed over in a bulk.
+
+Leaves requests to `requests.py`, CSV to `plan/bulk.py`. Raises `AdminError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from smimefilter.base.address import BadAddress
+from smimefilter.base.errors import AdminError
+from smimefilter.plan.bulk import BadCsv, Row, read_rows
+from smimefilter.plan.selection import for_signing
+from smimefilter.plan.snapshot import Moment
+from smimefilter.policy.preferences import (
+    CA_ADD_CRL_URL,
+    CA_COMMON_NAME,
+    CA_CRL_URL,
+    CA_DIGEST,
+    CA_KEY,
+    CA_ORGANISATION,
+    CA_REQUEST_HANDLER,
+    CA_VALIDITY,
+)
+from smimefilter.ports.requests import RequestState, StoredRequest
+
+from .requests import RequestDesk, Wanted
+
+AT_ONCE: Final = 200  # requests worked on together
+BATCH: Final = 32  # hex digits of a batch: of what is in the file, so that it can be resumed
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A row of a file: what would be asked for, or why it is passed over."""
+
+    row: Row
+    wanted: Wanted
+    skipped: str = ""
+
+
+def with_defaults(moment: Moment, address: str, **given: Any) -> Wanted:
+    """A request with what is given, the rest by the preferences of the address. Raises
+    `AdminError` for an address that is none, and where there is no common name."""
+    try:
+        view = moment.view(address)
+    except BadAddress as error:
+        raise AdminError(str(error), where=address) from None
+    url = view.get(CA_CRL_URL).value
+    defaults = {
+        "common_name": view.get(CA_COMMON_NAME).value,
+        "organisation": view.get(CA_ORGANISATION).value,
+        "days": view.get(CA_VALIDITY).value,
+        "key": str(view.get(CA_KEY).value),
+        "digest": str(view.get(CA_DIGEST).value),
+        "crl_url": url if view.get(CA_ADD_CRL_URL).value else None,
+    }
+    kept = {name: value for name, value in given.items() if value is not None}
+    found = {name: value for name, value in (defaults | kept).items() if value is not None}
+    if not found.get("common_name"):
+        raise AdminError(
+            "a certificate needs a common name", where=address,
+            mend="give one, or set ca-common-name",
+        )  # fmt: skip
+    return Wanted(address=address, **found).checked()
+
+
+def handler_for(moment: Moment, address: str) -> str:
+    """The handler that requests for an address go to where none is named."""
+    return moment.view(address).get(CA_REQUEST_HANDLER).value
+
+
+def has_certificate(moment: Moment, address: str) -> bool:
+    """Whether there is a valid certificate to sign with."""
+    return bool(for_signing(moment, address).certificates)
+
+
+def preview(moment: Moment, content: bytes, **given: Any) -> list[Looked]:
+    """What a CSV file asks for, row by row. Raises `AdminError` with every mistake in it."""
+    try:
+        rows = read_rows(content)
+    except BadCsv as error:
+        raise AdminError(str(error), mend="nothing was requested: mend the file") from None
+    return [_looked(moment, row, given) for row in rows]
+
+
+def _looked(moment: Moment, row: Row, given: dict[str, Any]) -> Looked:
+    named = {
+        "common_name": row.common_name,
+        "organisation": row.organisation or None,
+        "given_name": row.given_name or None,
+        "surname": row.surname or None,
+    }
+    own = {name: value for name, value in named.items() if value is not None}
+    wanted = with_defaults(moment, row.address, **(given | own))
+    there = has_certificate(moment, row.address)
+    return Looked(row, wanted, "has a valid certificate to sign with" if there else "")
+
+
+class Bulk:
+    """Requests of a file, all stored before the first one is worked on. The same file begun
+    again goes on where it ended."""
+
+    def __init__(self, desk: RequestDesk, all_of: Callable[[str], Any]) -> None:
+        """`all_of`: the stored requests of a batch."""
+        self._desk = desk
+        self._all_of = all_of
+
+    async def submit(
+        self,
+        content: bytes,
+        looked: Sequence[Looked],
+        handler: str,
+        *,
+        passwords: Callable[[], str] | None = None,
+        done: Callable[[StoredRequest], None] = lambda _: None,
+    ) -> list[StoredRequest]:
+        """Ask for all that is not passed over; `done` is told of each as it ends, or waits.
+        Raises `AdminError`."""
+        batch = hashlib.sha256(content).hexdigest()[:BATCH]
+        known: list[StoredRequest] = await self._all_of(batch)
+        there = {one.address for one in known}
+        new = [one for one in looked if not one.skipped and one.wanted.address not in there]
+        stored = list(known)
+        for start in range(0, len(new), AT_ONCE):
+            part = new[start : start + AT_ONCE]
+            words = [passwords() for _ in part] if passwords else ()
+            stored += await self._desk.submit(
+                [one.wanted for one in part], handler, passwords=words, batch=batch,
+                first=part[0].row.number,
+            )  # fmt: skip
+        return await self._work(stored, done)
+
+    async def _work(
+        self, stored: Sequence[StoredRequest], done: Callable[[StoredRequest], None]
+    ) -> list[StoredRequest]:
+        ended = [one for one in stored if one.state is not RequestState.PENDING]
+        for one in ended:
+            done(one)
+        left = [one for one in stored if one.state is RequestState.PENDING]
+        results = list(ended)
+        for part in _parts(left, AT_ONCE):
+            worked = await self._desk.work([one.id for one in part])
+            for one in worked:
+                done(one)
+            results += worked
+            await asyncio.sleep(0)
+        return results
+
+
+def _parts(found: Sequence[StoredRequest], size: int) -> Iterable[Sequence[StoredRequest]]:
+    return (found[start : start + size] for start in range(0, len(found), size))

@@ -1,0 +1,574 @@
+"""Requests for certificates, from the asking to the certificate in the store.
+
+A request is stored before anything is done for it, and goes on from there by steps that each
+may be the last of this process: its key is made and stored, its handler is asked, what was
+issued is checked and stored with its key and the end of the request in one transaction. Whoever
+finds a request half done goes on with it; the handler is asked under the same id. What is left
+to do then (mailing the key) is noted first and done after.
+
+Handlers that answer later are asked again, less and less often, until a day when it is given
+up. What they give is believed as far as it is checked: the key, the address, the time.
+
+Leaves storing to `ports/requests.py`, getting certificates to handlers. Raises `AdminError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import secrets
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import load_der_private_key
+
+from smimefilter.base.address import BadAddress, address_key
+from smimefilter.base.errors import AdminError
+from smimefilter.pki.build import KEY_KINDS, generate_key
+from smimefilter.pki.certificate import Certificate, UnreadableCertificate
+from smimefilter.pki.export import key_pkcs8
+from smimefilter.pki.privatekey import belongs_together
+from smimefilter.pki.request import make_csr
+from smimefilter.ports.handlers import (
+    Handler,
+    HandlerTrouble,
+    Issued,
+    Kind,
+    Later,
+    NotIssued,
+    Order,
+)
+from smimefilter.ports.journal import Journal
+from smimefilter.ports.keys import PRIVATE_KEY, Sealer
+from smimefilter.ports.requests import (
+    REQUEST_SECRETS,
+    AuditRecord,
+    Requests,
+    RequestState,
+    StoredRequest,
+)
+from smimefilter.ports.stores import Certificates, WrappedKey
+
+LEASE: Final = timedelta(minutes=15)
+PATIENCE: Final = 600.0  # seconds that a handler may take; less than the lease
+SOONEST: Final = timedelta(minutes=1)
+LATEST: Final = timedelta(hours=6)
+GIVE_UP: Final = timedelta(days=30)
+SKEW: Final = timedelta(hours=24)  # certificates may begin a little later
+LONGEST: Final = 256  # characters of a field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A certificate that somebody asks for, and what to do with it."""
+
+    address: str
+    common_name: str
+    organisation: str = ""
+    given_name: str = ""
+    surname: str = ""
+    days: int = 730
+    key: str = "rsa3072"
+    digest: str = "sha256"
+    crl_url: str = ""  # template
+    add_user: bool = False
+    send: bool = False  # the key file, by mail
+    send_to: str = ""  # where that is another address
+    legacy: bool = False  # a key file for old programs
+    sms: bool = False
+    store_password: bool = False
+
+    def checked(self) -> Wanted:
+        """The same with its address as a key. Raises `AdminError` for what makes no sense."""
+        try:
+            address = address_key(self.address)
+        except BadAddress as error:
+            raise AdminError(str(error), where=self.address) from None
+        if not self.common_name.strip():
+            raise AdminError("a certificate needs a common name", where=self.address)
+        for name in ("common_name", "organisation", "given_name", "surname"):
+            value = getattr(self, name)
+            if len(value) > LONGEST or not value.isprintable():
+                what = f"{name.replace('_', ' ')} takes {LONGEST} printable characters"
+                raise AdminError(what, where=self.address)
+        if self.key not in KEY_KINDS:
+            raise AdminError(
+                f"no such kind of key: {self.key}", mend=f"one of {', '.join(KEY_KINDS)}"
+            )
+        return replace(self, address=address)
+
+
+@dataclass(frozen=True, slots=True)
+class _Secrets:
+    """What is wrapped in a request."""
+
+    key: bytes | None = None  # PKCS#8 DER
+    password: str = ""
+    state: Mapping[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        return "<_Secrets>"
+
+
+Finish = Callable[[StoredRequest, Wanted, Certificate, PrivateKeyTypes, str], Awaitable[str]]
+
+
+class Handlers:
+    """The request handlers that are installed, opened when they are asked for."""
+
+    def __init__(
+        self,
+        kinds: Callable[[], Mapping[str, type[Kind]]],
+        opened: Callable[[str], Awaitable[Handler]],
+    ) -> None:
+        self.kinds = kinds
+        self.opened = opened
+
+    def kind(self, name: str) -> type[Kind]:
+        """The class of a handler. Raises `AdminError` when there is none of this name."""
+        found = self.kinds().get(name)
+        if found is None:
+            raise AdminError(
+                f"there is no request handler '{name}'",
+                mend="list them with: smimefilter handler list",
+            )
+        return found
+
+
+class RequestDesk:
+    """All that is done with requests."""
+
+    def __init__(
+        self,
+        *,
+        requests: Requests,
+        certificates: Certificates,
+        handlers: Handlers,
+        sealer: Sealer,
+        clock: Callable[[], datetime],
+        journal: Journal,
+        finish: Finish,
+        chance: Callable[[], float],
+        give_up: timedelta = GIVE_UP,
+    ) -> None:
+        """`finish` does what is left when the certificate is in the store; says what it did."""
+        self._requests = requests
+        self._certificates = certificates
+        self._handlers = handlers
+        self._sealer = sealer
+        self._clock = clock
+        self._journal = journal
+        self._finish = finish
+        self._chance = chance
+        self._give_up = give_up
+
+    async def submit(
+        self,
+        wanted: Sequence[Wanted],
+        handler: str,
+        *,
+        passwords: Sequence[str] = (),
+        batch: str = "",
+        first: int = 0,
+    ) -> list[StoredRequest]:
+        """Store requests, to be worked on; nothing is done for them yet."""
+        self._handlers.kind(handler)
+        now = self._clock()
+        stored = []
+        for number, one in enumerate(wanted):
+            checked = one.checked()
+            id_ = secrets.token_hex(16)
+            password = passwords[number] if passwords else ""
+            stored.append(
+                StoredRequest(
+                    id=id_,
+                    handler=handler,
+                    address=checked.address,
+                    fields=asdict(checked),
+                    secrets=self._sealed(id_, _Secrets(password=password)),
+                    created=now,
+                    due=now,
+                    give_up=now + self._give_up,
+                    outcome="not begun",
+                    batch=batch,
+                    position=first + number,
+                )
+            )
+        records = [
+            AuditRecord(now, one.id, "requested", f"{one.address} from {handler}")
+            for one in stored
+        ]
+        await self._requests.add(stored, records)
+        return stored
+
+    async def work(self, ids: Collection[str]) -> list[StoredRequest]:
+        """Go on with these now, as far as nobody else is at them; how they stand."""
+        now = self._clock()
+        lease, claimed = await self._requests.claim(now, now + LEASE, len(ids) or 1, ids)
+        return list(await asyncio.gather(*(self._go_on(lease, one) for one in claimed)))
+
+    async def work_due(self, most: int) -> int:
+        """Go on with what is due; how many."""
+        now = self._clock()
+        lease, claimed = await self._requests.claim(now, now + LEASE, most)
+        await asyncio.gather(*(self._go_on(lease, one) for one in claimed))
+        return len(claimed)
+
+    async def find(self, id_: str) -> StoredRequest:
+        """The one whose id begins so. Raises `AdminError`."""
+        digits = id_.strip().lower()
+        found = await self._requests.find(digits) if len(digits) >= 4 else []
+        if len(found) != 1:
+            said = "no request has" if not found else f"{len(found)} requests have"
+            raise AdminError(
+                f"{said} an id that begins with '{id_}'",
+                mend="list them with: smimefilter pending list",
+            )
+        return found[0]
+
+    async def csr(self, request: StoredRequest) -> bytes:
+        """The CSR of a request, for people to take to the CA, DER. Raises `AdminError`."""
+        if not self._handlers.kind(request.handler).can_download:
+            raise AdminError(
+                f"requests of the handler {request.handler} are not for people to carry",
+                where=request.id[:8],
+            )
+        found = self._opened(request)
+        if found.key is None:
+            raise AdminError("its key is not made yet: try again", where=request.id[:8])
+        return _csr(_wanted(request), _key(found.key))
+
+    async def upload(
+        self, certificates: Sequence[Certificate], only: str = ""
+    ) -> list[tuple[Certificate, StoredRequest | None, str]]:
+        """Answer pending requests with what people brought: each certificate is matched by its
+        public key. What became of each, and why of those that were refused."""
+        if all(map(_is_ca, certificates)):
+            raise AdminError("there is no certificate of a user in it, only those of CAs")
+        pending = await self._requests.all([RequestState.PENDING])
+        waiting = [
+            one
+            for one in pending
+            if self._handlers.kind(one.handler).can_upload and (not only or one.id == only)
+        ]
+        keys = {one.id: key for one in waiting if (key := self._opened(one).key) is not None}
+        answers: list[tuple[Certificate, StoredRequest | None, str]] = []
+        for certificate in certificates:
+            if _is_ca(certificate):
+                continue
+            match = next(
+                (
+                    one
+                    for one in waiting
+                    if one.id in keys and belongs_together(certificate, _key(keys[one.id]))
+                ),
+                None,
+            )
+            if match is None:
+                why = "it is for another key than that of any request that waits"
+                answers.append((certificate, None, why))
+                continue
+            chain = tuple(one for one in certificates if _is_ca(one))
+            answers.append((certificate, *await self._answered(match, certificate, chain)))
+        return answers
+
+    async def _answered(
+        self, request: StoredRequest, certificate: Certificate, chain: tuple[Certificate, ...]
+    ) -> tuple[StoredRequest | None, str]:
+        key = self._opened(request).key
+        assert key is not None
+        flaw = _flaw(certificate, _wanted(request), _key(key), self._clock())
+        if flaw:
+            return None, flaw
+        now = self._clock()
+        lease, claimed = await self._requests.claim(now, now + LEASE, 1, [request.id])
+        if not claimed:
+            return None, "somebody else is at it right now: try again"
+        done = await self._issued(lease, claimed[0], Issued(certificate, chain), "uploaded")
+        return done, ""
+
+    async def reschedule(self, ids: Collection[str]) -> int:
+        """Make pending ones due now; how many."""
+        return await self._requests.reschedule(ids, self._clock())
+
+    async def remove(self, ids: Collection[str]) -> int:
+        """Forget these, with their keys, as far as nobody works on them; how many."""
+        now = self._clock()
+        return await self._requests.remove(
+            ids, [AuditRecord(now, id_, "deleted") for id_ in ids]
+        )
+
+    # the way of one
+
+    async def _go_on(self, lease: str, request: StoredRequest) -> StoredRequest:
+        try:
+            if request.thumbprint:  # issued, and something left to do
+                return await self._finished(lease, request)
+            request = await self._with_key(lease, request)
+            return await self._asked(lease, request)
+        except _Lost:
+            return request
+        except HandlerTrouble as trouble:
+            return await self._again(lease, request, str(trouble) or trouble.public)
+        except Exception as error:  # noqa: BLE001 - one request's trouble is its own
+            self._journal.trouble("request not worked on: defect", error, request=request.id)
+            return await self._again(lease, request, "trouble of our own, see the log")
+
+    async def _with_key(self, lease: str, request: StoredRequest) -> StoredRequest:
+        """The request with a key, which is stored before anybody is asked."""
+        found = self._opened(request)
+        if found.key is not None:
+            return request
+        key = await asyncio.to_thread(generate_key, _wanted(request).key)
+        sealed = self._sealed(request.id, replace(found, key=key_pkcs8(key)))
+        request = replace(request, secrets=sealed, outcome="key made")
+        if not await self._requests.keep(lease, request):
+            raise _Lost
+        return request
+
+    async def _asked(self, lease: str, request: StoredRequest) -> StoredRequest:
+        found, wanted, now = self._opened(request), _wanted(request), self._clock()
+        assert found.key is not None
+        order = Order(
+            id=request.id,
+            address=wanted.address,
+            common_name=wanted.common_name,
+            organisation=wanted.organisation,
+            given_name=wanted.given_name,
+            surname=wanted.surname,
+            csr=_csr(wanted, _key(found.key)),
+            days=wanted.days,
+            digest=wanted.digest,
+            crl_url=wanted.crl_url,
+            state=found.state or {},
+            now=now,
+        )
+
+        async def remember(state: Mapping[str, Any]) -> None:
+            nonlocal request
+            kept = replace(self._opened(request), state=state)
+            request = replace(request, secrets=self._sealed(request.id, kept))
+            if not await self._requests.keep(lease, request):
+                raise _Lost
+
+        handler = await self._handlers.opened(request.handler)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                outcome = await handler.request(order, remember)
+        except TimeoutError:
+            raise HandlerTrouble(f"no answer within {PATIENCE:.0f} seconds") from None
+        finally:
+            await handler.close()
+        match outcome:
+            case Issued():
+                return await self._checked(lease, request, outcome)
+            case Later(note=note, state=state, again=again):
+                if state:
+                    await remember(state)
+                return await self._again(lease, request, note, again)
+            case NotIssued(reason=reason):
+                return await self._refused(lease, request, reason)
+
+    async def _checked(
+        self, lease: str, request: StoredRequest, outcome: Issued
+    ) -> StoredRequest:
+        wanted, secret = _wanted(request), self._opened(request)
+        key = outcome.key or secret.key
+        assert key is not None
+        try:
+            flaw = _flaw(outcome.certificate, wanted, _key(key), self._clock())
+        except ValueError:
+            flaw = "the key that came with it cannot be read"
+        if flaw:
+            return await self._refused(lease, request, f"what the CA gave is refused: {flaw}")
+        return await self._issued(lease, request, outcome, "issued")
+
+    async def _issued(
+        self, lease: str, request: StoredRequest, outcome: Issued, event: str
+    ) -> StoredRequest:
+        """Store certificate, key and the end of the request at once."""
+        secret, certificate = self._opened(request), outcome.certificate
+        key = outcome.key or secret.key
+        assert key is not None
+        thumbprint = certificate.thumbprint
+        wrapped = WrappedKey(thumbprint, self._sealer.seal(PRIVATE_KEY, thumbprint, key))
+        left = _is_left(_wanted(request))
+        kept = replace(secret, key=key if left else None, state=None)
+        request = replace(
+            request,
+            thumbprint=thumbprint,
+            state=RequestState.PENDING if left else RequestState.ISSUED,
+            due=self._clock(),
+            tries=0,
+            outcome="issued" + ("; more is to be done" if left else ""),
+            secrets=self._sealed(request.id, kept) if left else None,
+        )
+        record = AuditRecord(
+            self._clock(), request.id, event,
+            f"serial {certificate.serial_hex} by {certificate.issuer}",
+        )  # fmt: skip
+        chain = [one for one in outcome.chain if _is_ca(one)]
+        if not await self._requests.settle(
+            lease, request, [record], certificates=[certificate, *chain], keys=[wrapped]
+        ):
+            raise _Lost
+        self._journal.note(
+            "certificate issued", request=request.id, address=request.address,
+            handler=request.handler, thumbprint=thumbprint,
+        )  # fmt: skip
+        if not left:
+            return request
+        now = self._clock()
+        again, claimed = await self._requests.claim(now, now + LEASE, 1, [request.id])
+        return await self._go_on(again, claimed[0]) if claimed else request
+
+    async def _finished(self, lease: str, request: StoredRequest) -> StoredRequest:
+        """What is left when the certificate is in the store."""
+        secret = self._opened(request)
+        assert secret.key is not None
+        key = _key(secret.key)
+        try:
+            said = await self._finish(
+                request,
+                _wanted(request),
+                await self._certificate(request),
+                key,
+                secret.password,
+            )
+        except AdminError as error:
+            return await self._again(lease, request, str(error))
+        done = replace(
+            request, state=RequestState.ISSUED, outcome=f"issued; {said}", secrets=None
+        )
+        await self._requests.settle(
+            lease, done, [AuditRecord(self._clock(), request.id, "done", said)]
+        )
+        return done
+
+    async def _certificate(self, request: StoredRequest) -> Certificate:
+        found = await self._certificates.these([request.thumbprint])
+        if not found:
+            raise AdminError(
+                "the certificate was removed meanwhile", where=request.thumbprint[:16]
+            )
+        return found[0].certificate
+
+    async def _refused(self, lease: str, request: StoredRequest, why: str) -> StoredRequest:
+        done = replace(
+            request, state=RequestState.REFUSED, outcome=why, tries=request.tries + 1,
+            secrets=None,
+        )  # fmt: skip
+        await self._requests.settle(
+            lease, done, [AuditRecord(self._clock(), request.id, "refused", why)]
+        )
+        self._journal.warn(
+            "certificate refused", request=request.id, address=request.address,
+            handler=request.handler, why=why,
+        )  # fmt: skip
+        return done
+
+    async def _again(
+        self,
+        lease: str,
+        request: StoredRequest,
+        why: str,
+        again: timedelta | None = None,
+    ) -> StoredRequest:
+        """It is its turn again later; or never, when that has gone on for too long."""
+        now, tries = self._clock(), request.tries + 1
+        wait = again or min(SOONEST * 2.0 ** min(tries - 1, 20), LATEST)
+        due = now + wait * (1 + 0.1 * self._chance())
+        if now >= request.give_up:
+            done = replace(
+                request, state=RequestState.GIVEN_UP, outcome=f"given up: {why}", tries=tries
+            )
+            record = AuditRecord(now, request.id, "given up", why)
+        else:
+            done = replace(request, due=due, outcome=why, tries=tries)
+            record = AuditRecord(now, request.id, "waits", why)
+        known = [] if request.outcome == why and done.state is request.state else [record]
+        await self._requests.settle(lease, done, known)
+        return done
+
+    def _opened(self, request: StoredRequest) -> _Secrets:
+        if request.secrets is None:
+            return _Secrets()
+        found = json.loads(self._sealer.open(REQUEST_SECRETS, request.id, request.secrets))
+        key = found.get("key")
+        return _Secrets(
+            base64.b64decode(key) if key else None,
+            found.get("password", ""),
+            found.get("state"),
+        )
+
+    def _sealed(self, id_: str, found: _Secrets) -> bytes:
+        plain = {
+            "key": base64.b64encode(found.key).decode() if found.key else None,
+            "password": found.password,
+            "state": dict(found.state) if found.state else None,
+        }
+        return self._sealer.seal(REQUEST_SECRETS, id_, json.dumps(plain).encode())
+
+
+class _Lost(Exception):
+    """The lease ended, and another one has the request."""
+
+
+def _is_left(wanted: Wanted) -> bool:
+    return wanted.send or wanted.add_user or wanted.store_password
+
+
+def _wanted(request: StoredRequest) -> Wanted:
+    known = Wanted.__dataclass_fields__
+    fields = {name: value for name, value in request.fields.items() if name in known}
+    return Wanted(**fields)  # type: ignore[arg-type]
+
+
+def _key(der: bytes) -> PrivateKeyTypes:
+    return load_der_private_key(der, None, unsafe_skip_rsa_key_validation=True)
+
+
+def _csr(wanted: Wanted, key: PrivateKeyTypes) -> bytes:
+    return make_csr(
+        key,
+        address=wanted.address,
+        common_name=wanted.common_name,
+        organisation=wanted.organisation,
+        given_name=wanted.given_name,
+        surname=wanted.surname,
+        digest=wanted.digest,
+    )
+
+
+def _is_ca(certificate: Certificate) -> bool:
+    try:
+        return certificate.is_ca
+    except UnreadableCertificate:
+        return False
+
+
+def _flaw(certificate: Certificate, wanted: Wanted, key: PrivateKeyTypes, now: datetime) -> str:
+    """Why a certificate is not the one that was wanted; empty when it is."""
+    try:
+        addresses = certificate.addresses
+        begins, ends = certificate.validity
+        if not belongs_together(certificate, key):
+            return "it is for another key"
+        if certificate.is_ca:
+            return "it is that of a CA"
+        if wanted.address not in addresses:
+            named = ", ".join(addresses) or "no address"
+            return f"it names {named}, not {wanted.address}"
+        if others := [one for one in addresses if one != wanted.address]:
+            return f"it names other addresses too: {', '.join(others)}"
+        if ends <= now:
+            return f"it has expired, on {ends:%Y-%m-%d}"
+        if begins > now + SKEW:
+            return f"it is not valid before {begins:%Y-%m-%d}"
+    except UnreadableCertificate as error:
+        return f"it cannot be read: {error}"
+    return ""

@@ -1,0 +1,1 @@
+"""Request handlers: each gets certificates from one kind of CA."""

@@ -1,0 +1,208 @@
+"""Requests for certificates: `ports.requests.Requests`, and the audit trail beside them.
+
+A lease is a random word in the row: who comes back after his lease ended, and another one has
+taken the request, writes nothing.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from smimefilter.pki.certificate import Certificate
+from smimefilter.ports.requests import AuditRecord, RequestState, StoredRequest
+from smimefilter.ports.stores import Shelf, WrappedKey
+
+from .certs import add_certificates, add_keys
+from .engine import Sessions, Transaction
+from .tables import audit, moment, requests, seconds
+
+_c: Final = requests.c
+_FREE: Final[dict[str, Any]] = {"leased_until": 0, "lease": ""}
+_AT_ONCE: Final = 500  # ids in one statement
+_ALL: Final = sa.select(requests).order_by(_c.created, _c.batch, _c.position, _c.id)
+
+
+class SqlRequests:
+    """`ports.requests.Requests` over the tables."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions: Final = sessions
+
+    async def add(
+        self, requests_: Sequence[StoredRequest], records: Sequence[AuditRecord]
+    ) -> None:
+        """Store new ones, all or nothing."""
+        async with self._sessions.keeping_books() as transaction:
+            rows = [_row(one) | _FREE for one in requests_]
+            await transaction.write(sa.insert(requests), rows)
+            await note(transaction, records)
+
+    async def claim(
+        self, now: datetime, until: datetime, most: int, ids: Collection[str] | None = None
+    ) -> tuple[str, list[StoredRequest]]:
+        """Up to `most` pending ones that are due, or of these whether due or not, that nobody
+        has; and the lease by which they are ours."""
+        wanted = _c.due <= seconds(now) if ids is None else _c.id.in_(list(ids)[:_AT_ONCE])
+        pending = _c.state == RequestState.PENDING.value
+        free = _c.leased_until <= seconds(now)
+        lease = secrets.token_hex(16)
+        these = sa.select(requests).where(wanted, pending, free).order_by(_c.due).limit(most)
+        async with self._sessions.keeping_books() as transaction:
+            found = [_request(row) for row in await transaction.read(these)]
+            ours = _c.id.in_([one.id for one in found])
+            leased = sa.update(requests).where(ours)
+            await transaction.write(leased.values(leased_until=seconds(until), lease=lease))
+        return lease, found
+
+    async def keep(
+        self, lease: str, request: StoredRequest, records: Sequence[AuditRecord] = ()
+    ) -> bool:
+        """Store how far it is, and keep it; False where the lease is another one's by now."""
+        async with self._sessions.keeping_books() as transaction:
+            ours = sa.update(requests).where(_c.id == request.id, _c.lease == lease)
+            if not await transaction.write(ours.values(_row(request))):
+                return False
+            await note(transaction, records)
+            return True
+
+    async def settle(
+        self,
+        lease: str,
+        request: StoredRequest,
+        records: Sequence[AuditRecord] = (),
+        *,
+        certificates: Sequence[Certificate] = (),
+        keys: Sequence[WrappedKey] = (),
+    ) -> bool:
+        """Store how it went and let go of it, with what was issued, at once."""
+        begin = self._sessions.writing if certificates else self._sessions.keeping_books
+        async with begin() as transaction:
+            ours = sa.update(requests).where(_c.id == request.id, _c.lease == lease)
+            if not await transaction.write(ours.values(_row(request) | _FREE)):
+                return False
+            origin = f"request {request.id[:8]}"
+            await add_certificates(transaction, certificates, Shelf.CERTIFICATES, origin)
+            await add_keys(transaction, keys)
+            await note(transaction, records)
+            return True
+
+    async def reschedule(self, ids: Collection[str], now: datetime) -> int:
+        """Make pending ones due now; how many."""
+        pending = _c.state == RequestState.PENDING.value
+        async with self._sessions.keeping_books() as transaction:
+            found = [
+                id_
+                for id_ in ids
+                if await transaction.write(
+                    sa.update(requests).where(_c.id == id_, pending).values(due=seconds(now))
+                )
+            ]
+        return len(found)
+
+    async def remove(self, ids: Collection[str], records: Sequence[AuditRecord]) -> int:
+        """Forget those that nobody works on; how many."""
+        async with self._sessions.keeping_books() as transaction:
+            gone = [
+                id_
+                for id_ in ids
+                if await transaction.write(
+                    sa.delete(requests).where(_c.id == id_, _c.lease == "")
+                )
+            ]
+            await note(transaction, [one for one in records if one.about in gone])
+        return len(gone)
+
+    async def find(self, id_: str) -> list[StoredRequest]:
+        """Those whose id begins so."""
+        these = _ALL.where(_c.id.startswith(id_, autoescape=True))
+        async with self._sessions.reading() as connection:
+            return [_request(row) for row in await connection.execute(these)]
+
+    async def all(
+        self, states: Collection[RequestState] = (), batch: str | None = None
+    ) -> list[StoredRequest]:
+        """In these states, oldest first; all without."""
+        these = _ALL
+        if states:
+            these = these.where(_c.state.in_([state.value for state in states]))
+        if batch is not None:
+            these = these.where(_c.batch == batch)
+        async with self._sessions.reading() as connection:
+            return [_request(row) for row in await connection.execute(these)]
+
+
+class SqlAudit:
+    """`ports.requests.Audit` over the table."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions: Final = sessions
+
+    async def add(self, records: Sequence[AuditRecord]) -> None:
+        """Note these."""
+        async with self._sessions.keeping_books() as transaction:
+            await note(transaction, records)
+
+    async def about(self, what: str | None = None, most: int = 1000) -> list[AuditRecord]:
+        """The last ones, about one thing or all, oldest first."""
+        these = sa.select(audit).order_by(audit.c.number.desc()).limit(most)
+        if what is not None:
+            these = these.where(audit.c.about == what)
+        async with self._sessions.reading() as connection:
+            rows = list(await connection.execute(these))
+        return [
+            AuditRecord(moment(row.at), row.about, row.event, row.detail)
+            for row in reversed(rows)
+        ]
+
+
+async def note(transaction: Transaction, records: Sequence[AuditRecord]) -> None:
+    """Add to the audit trail, in the transaction of what is told of."""
+    rows = [
+        {"at": seconds(one.at), "about": one.about, "event": one.event, "detail": one.detail}
+        for one in records
+    ]
+    await transaction.write(sa.insert(audit), rows)
+
+
+def _row(request: StoredRequest) -> dict[str, Any]:
+    return {
+        "id": request.id,
+        "batch": request.batch,
+        "position": request.position,
+        "handler": request.handler,
+        "state": request.state.value,
+        "address": request.address,
+        "fields": dict(request.fields),
+        "secrets": request.secrets,
+        "created": seconds(request.created),
+        "due": seconds(request.due),
+        "give_up": seconds(request.give_up),
+        "tries": request.tries,
+        "outcome": request.outcome,
+        "thumbprint": request.thumbprint,
+    }
+
+
+def _request(row: sa.Row[Any]) -> StoredRequest:
+    return StoredRequest(
+        id=row.id,
+        handler=row.handler,
+        address=row.address,
+        fields=row.fields,
+        secrets=row.secrets,
+        created=moment(row.created),
+        due=moment(row.due),
+        give_up=moment(row.give_up),
+        state=RequestState(row.state),
+        tries=row.tries,
+        outcome=row.outcome,
+        thumbprint=row.thumbprint,
+        batch=row.batch,
+        position=row.position,
+        leased=bool(row.lease),
+    )
