@@ -22,8 +22,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-
 from smimefilter import __version__
 from smimefilter.base.errors import AdminError
 from smimefilter.base.settings import load_settings
@@ -41,30 +39,30 @@ from smimefilter.flow.filter import Filter
 from smimefilter.flow.harvest import Harvest
 from smimefilter.flow.lookups import Lookups
 from smimefilter.flow.origin import Origins
-from smimefilter.flow.preferences import set_preference
-from smimefilter.flow.requests import Handlers, RequestDesk, Wanted
+from smimefilter.flow.requests import Done, Handlers, RequestDesk, Step
 from smimefilter.flow.revalidation import Revalidation
 from smimefilter.flow.secrets import prove_master_key
+from smimefilter.flow.send import KeyPost, steps_after
 from smimefilter.flow.snapshots import Snapshots
 from smimefilter.flow.witnessed import Quiet, Witnessed
 from smimefilter.handlers.registry import Registry, installed
 from smimefilter.keys.master import CREDENTIAL, MasterKey, generate_master_key, load_master_key
 from smimefilter.keys.wrapped import KeyVault, WrappedKeyRing
+from smimefilter.notify.sms import sms_transport
+from smimefilter.notify.texts import TemplateLetters
 from smimefilter.obs import systemd
 from smimefilter.obs.log import LogJournal, forward_library_logs, make_log
 from smimefilter.obs.meter import PrometheusMeter
-from smimefilter.pki.certificate import Certificate
 from smimefilter.plan.snapshot import Moment
 from smimefilter.policy.preferences import (
     CA_CRL_DAYS,
     CA_DIGEST,
-    DISPLAY_NAME,
-    PKCS12_PASSWORD,
 )
 from smimefilter.policy.tree import View
 from smimefilter.ports.journal import Journal
 from smimefilter.ports.meter import Meter, NoMeter
 from smimefilter.ports.net import Net
+from smimefilter.ports.notify import NoSms
 from smimefilter.ports.requests import StoredRequest
 from smimefilter.smtp.connect import probe
 from smimefilter.smtp.listener import MailListener
@@ -171,6 +169,8 @@ class Office:
     registry: Registry
     requests: RequestDesk
     bulk: Bulk
+    post: KeyPost
+    relay: SmtpRelay
 
     @property
     def moment(self) -> Moment:
@@ -204,29 +204,21 @@ def office_of(app: App, snapshots: Snapshots, journal: Journal | None = None) ->
     )
     registry = Registry(database.handlers, app.master, _Services(now, authority))
 
-    async def finish(
-        _: StoredRequest, wanted: Wanted, __: Certificate, ___: PrivateKeyTypes, password: str
-    ) -> str:
-        done = []
-        if wanted.add_user:
-            await set_preference(
-                database.preferences,
-                app.master,
-                wanted.address,
-                DISPLAY_NAME.name,
-                wanted.common_name,
-            )
-            done.append("user added")
-        if wanted.store_password and password:
-            await set_preference(
-                database.preferences,
-                app.master,
-                wanted.address,
-                PKCS12_PASSWORD.name,
-                password,
-            )
-            done.append("password stored")
-        return ", ".join(done) or "nothing more to do"
+    relay = SmtpRelay(app.config, app.hostname)
+    settings = app.config.notify
+    sms = settings.sms
+    post = KeyPost(
+        relay=relay,
+        letters=TemplateLetters(settings.language, settings.templates),
+        sms=NoSms() if sms is None else sms_transport(sms.transport, sms.settings),
+        hostname=app.hostname,
+        clock=now,
+    )
+
+    def finish(done: Done) -> list[Step]:
+        return steps_after(
+            done, post, database.preferences, app.master, snapshots.current.snapshot.tree.view
+        )
 
     requests = RequestDesk(
         requests=database.requests,
@@ -242,7 +234,7 @@ def office_of(app: App, snapshots: Snapshots, journal: Journal | None = None) ->
     async def all_of(batch: str) -> list[StoredRequest]:
         return await database.requests.all(batch=batch)
 
-    return Office(snapshots, authority, registry, requests, Bulk(requests, all_of))
+    return Office(snapshots, authority, registry, requests, Bulk(requests, all_of), post, relay)
 
 
 @asynccontextmanager
@@ -250,7 +242,11 @@ async def office(app: App) -> AsyncIterator[Office]:
     """The certificate authority, for a command."""
     snapshots = app.snapshots()
     await snapshots.load()
-    yield office_of(app, snapshots, Quiet(app.journal))
+    found = office_of(app, snapshots, Quiet(app.journal))
+    try:
+        yield found
+    finally:
+        found.relay.close()
 
 
 @asynccontextmanager
@@ -346,7 +342,7 @@ class Running:
             snapshots, self._activity, app.journal, self._meter, now, self._lookups
         )
         self._crl_updates = app.crl_updates(self.net, snapshots, self._meter)
-        ca = office_of(app, snapshots)
+        ca = self._office = office_of(app, snapshots)
         self._caretaker = Caretaker(
             snapshots=snapshots,
             authority=ca.authority,
@@ -430,6 +426,7 @@ class Running:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._lookups.close()
+        self._office.relay.close()
         if isinstance(self._meter, PrometheusMeter):
             self._meter.hide()
         if self.publisher is not None:

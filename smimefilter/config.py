@@ -144,6 +144,24 @@ class Fetch(Settings):
         return url
 
 
+class Sms(Settings):
+    """How short messages are sent."""
+
+    transport: str = "spool"
+    settings: dict[str, str] = {}  # of the transport; may hold secrets
+
+    def __repr__(self) -> str:
+        return f"<Sms {self.transport}>"
+
+
+class Notify(Settings):
+    """How people are told something."""
+
+    language: Annotated[str, Field(pattern="^[a-z]{2}$")] = "en"
+    templates: Path | None = None  # a folder of one's own letters
+    sms: Sms | None = None  # absent: none are sent
+
+
 class Publish(Settings):
     """Where CRLs and certificates of our own CAs are served, over plain HTTP."""
 
@@ -188,6 +206,7 @@ class Config(Settings):
     log: Log = Log()
     metrics: Metrics | None = None  # absent: not shown
     publish: Publish | None = None  # absent: not served
+    notify: Notify = Notify()
 
 
 _SQLITE = "sqlite+aiosqlite:///"

@@ -4,7 +4,6 @@ getting certificates, and taking them back."""
 from __future__ import annotations
 
 import json as json_module
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,16 +12,25 @@ import typer
 from rich.progress import Progress
 
 from smimefilter.app import App, Office, now, office
+from smimefilter.base.address import address_key
 from smimefilter.base.errors import AdminError
 from smimefilter.flow.authority import serials_of
-from smimefilter.flow.certificates import find
+from smimefilter.flow.certificates import chain_of, find
 from smimefilter.flow.enrol import Looked, handler_for, preview, with_defaults
+from smimefilter.flow.preferences import set_preference
+from smimefilter.flow.send import generated
 from smimefilter.handlers.registry import broken, installed
-from smimefilter.pki.build import CRL_REASONS
+from smimefilter.pki.build import CRL_REASONS, Identity
 from smimefilter.pki.certificate import Certificate
 from smimefilter.pki.details import crl_issuer
 from smimefilter.pki.request import csr_pem
-from smimefilter.policy.preferences import CA_PASSWORD_LENGTH
+from smimefilter.plan.snapshot import Moment
+from smimefilter.policy.preferences import (
+    CA_MAIL_SENDER,
+    CA_PASSWORD_LENGTH,
+    CA_STORE_PASSWORD,
+    SMS_NUMBER,
+)
 from smimefilter.ports.handlers import HandlerTrouble
 from smimefilter.ports.requests import AuditRecord, RequestState, StoredRequest
 from smimefilter.ports.stores import Shelf
@@ -54,7 +62,14 @@ Digest = Annotated[str | None, typer.Option(help="sha256, sha384 or sha512.")]
 CrlUrl = Annotated[str | None, typer.Option(help="CRL distribution point; '' for none.")]
 AddUser = Annotated[bool, typer.Option("--add-user", help="Add a user with this name.")]
 Store = Annotated[
-    bool, typer.Option("--store-password", help="Keep the password in the user's preferences.")
+    bool | None,
+    typer.Option(
+        "--store-password/--no-store-password",
+        help="Keep the password in the user's preferences; else as preferences have it.",
+    ),
+]
+Legacy = Annotated[
+    bool, typer.Option("--legacy", help="A key file for old programs: 3DES and SHA-1.")
 ]
 COLUMNS = ("id", "state", "address", "handler", "outcome", "due")
 
@@ -83,15 +98,27 @@ def request(
     handler: Handler = "",
     crl_url: CrlUrl = None,
     add_user: AddUser = False,
-    store_password: Store = False,
+    send: Annotated[
+        bool, typer.Option("--send", help="Mail the key as a PKCS#12 file.")
+    ] = False,
+    send_to: Annotated[str, typer.Option(help="To this address and not its owner's.")] = "",
+    legacy: Legacy = False,
+    sms: Annotated[
+        bool, typer.Option("--sms", help="Send the password by SMS to the user's number.")
+    ] = False,
+    store_password: Store = None,
     password_file: PasswordFile = None,
     config: Config = DEFAULT_CONFIG,
     json: Json = False,
 ) -> None:
-    """Request a certificate: issued at once, or pending, or refused and why (exit code 1)."""
+    """Request a certificate: issued at once, or pending, or refused and why (exit code 1).
 
-    async def work(found: Office) -> StoredRequest:
+    Without --password-file the password of a key file is made up; it is printed unless it goes
+    by SMS or is stored."""
+
+    async def work(found: Office) -> tuple[StoredRequest, str]:
         moment = found.moment
+        keep = _keeps_password(moment, address, store_password)
         wanted = with_defaults(
             moment,
             address,
@@ -104,23 +131,33 @@ def request(
             digest=digest,
             crl_url=crl_url,
             add_user=add_user,
-            store_password=store_password,
+            send=send,
+            send_to=send_to,
+            legacy=legacy,
+            sms=sms,
+            store_password=keep and send,
         )
         by = handler or handler_for(moment, wanted.address)
-        password = ""
-        if store_password:
-            password = (
-                read_password(password_file)
-                if password_file
-                else secrets.token_urlsafe(
-                    moment.view(wanted.address).get(CA_PASSWORD_LENGTH).value
-                )
+        password, shown = "", ""
+        view = moment.view(wanted.address)
+        if send and view.get(CA_MAIL_SENDER).value is None:
+            raise AdminError(
+                "there is no sender for mails with keys",
+                mend="set one: smimefilter ca settings mail-sender ca@example.com",
             )
+        if sms and view.get(SMS_NUMBER).value is None:
+            mend = f"set it: smimefilter policy set {wanted.address} sms-number +49…"
+            raise AdminError(f"there is no telephone number of {wanted.address}", mend=mend)
+        if send:
+            password = _password(moment, wanted.address, password_file)
+            shown = "" if password_file or sms or wanted.store_password else password
         (stored,) = await found.requests.submit([wanted], by, passwords=[password])
         worked = await found.requests.work([stored.id])
-        return worked[0] if worked else stored
+        return worked[0] if worked else stored, shown
 
-    done = in_office(config, work)
+    if sms and not send:
+        raise AdminError("--sms sends the password of a key that --send mails")
+    done, password = in_office(config, work)
     if json:
         as_json(_row(done))
     else:
@@ -129,8 +166,79 @@ def request(
             say(f"thumbprint {done.thumbprint}")
         elif done.state is RequestState.PENDING:
             say(f"request {done.id}: see it with: smimefilter pending show {done.id[:8]}")
+        if password:
+            say(f"password of the key file: {password}")
     if done.state is RequestState.REFUSED:
         raise typer.Exit(1)
+
+
+def send(
+    thumbprints: Annotated[
+        list[str], typer.Argument(help="Beginnings of thumbprints, of certificates with keys.")
+    ],
+    to: Annotated[str, typer.Option(help="The recipient.")],
+    legacy: Legacy = False,
+    allow_mismatch: Annotated[
+        bool, typer.Option("--allow-mismatch", help="Certificates of other addresses too.")
+    ] = False,
+    sms: Annotated[
+        bool, typer.Option("--sms", help="Send the password by SMS to the user's number.")
+    ] = False,
+    store_password: Store = None,
+    password_file: PasswordFile = None,
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Mail certificates with their keys, each as a PKCS#12 file under one password. Without
+    --password-file it is made up; it is printed unless it goes by SMS or is stored."""
+
+    async def run(app: App) -> str:
+        async with office(app) as found:
+            moment, store = found.moment, app.database.certificates
+            ring = app.ring((await app.database.states.load()).keys)
+            identities = []
+            for one in thumbprints:
+                entry = await find(store, one, Shelf.CERTIFICATES)
+                certificate = entry.certificate
+                if not ring.has(certificate.thumbprint):
+                    raise AdminError("there is no private key of it", where=certificate.subject)
+                key = ring.private_key(certificate.thumbprint)
+                chain = await chain_of(store, certificate)
+                identities.append(Identity(certificate, key, chain))
+            address = address_key(to)
+            view = moment.view(address)
+            password = _password(moment, address, password_file)
+            await found.post.send(
+                identities,
+                address,
+                view.get(CA_MAIL_SENDER).value,
+                password,
+                allow_mismatch=allow_mismatch,
+                legacy=legacy,
+            )
+            keep = _keeps_password(moment, address, store_password)
+            if keep:
+                await set_preference(
+                    app.database.preferences, app.master, address, "pkcs12-password", password
+                )
+            if sms:
+                await found.post.send_password(view.get(SMS_NUMBER).value, address, password)
+            return "" if password_file or sms or keep else password
+
+    password = with_app(config, run)
+    say(f"sent {len(thumbprints)} to {to}")
+    if password:
+        say(f"password of the key files: {password}")
+
+
+def _keeps_password(moment: Moment, address: str, asked: bool | None) -> bool:
+    return moment.view(address).get(CA_STORE_PASSWORD).value if asked is None else asked
+
+
+def _password(moment: Moment, address: str, file: Path | None) -> str:
+    """One that was typed, or a new one."""
+    if file is not None:
+        return read_password(file)
+    return generated(moment.view(address).get(CA_PASSWORD_LENGTH).value)
 
 
 def revoke(

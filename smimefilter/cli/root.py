@@ -38,6 +38,7 @@ app = typer.Typer(
 app.add_typer(policy.app, name="policy")
 certificates.app.command("verify")(verify.verify)
 certificates.app.command("request")(requests.request)
+certificates.app.command("send")(requests.send)
 certificates.app.command("revoke")(requests.revoke)
 crls.app.command("create")(requests.create_crl)
 app.add_typer(certificates.app, name="certificate")

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from smimefilter.base.address import BadAddress, address_key
-from smimefilter.base.errors import AdminError
+from smimefilter.base.errors import AdminError, TemporaryTrouble
 from smimefilter.pki.build import KEY_KINDS, generate_key
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
 from smimefilter.pki.export import key_pkcs8
@@ -52,6 +52,8 @@ from smimefilter.ports.requests import (
     StoredRequest,
 )
 from smimefilter.ports.stores import Certificates, WrappedKey
+
+from .certificates import chain_of
 
 LEASE: Final = timedelta(minutes=15)
 PATIENCE: Final = 600.0  # seconds that a handler may take; less than the lease
@@ -114,7 +116,19 @@ class _Secrets:
         return "<_Secrets>"
 
 
-Finish = Callable[[StoredRequest, Wanted, Certificate, PrivateKeyTypes, str], Awaitable[str]]
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A request whose certificate is in the store, for what is left to do."""
+
+    wanted: Wanted
+    certificate: Certificate
+    key: PrivateKeyTypes
+    password: str
+    chain: tuple[Certificate, ...] = ()
+
+
+Step = tuple[str, Callable[[], Awaitable[None]]]
+Finish = Callable[[Done], Sequence[Step]]
 
 
 class Handlers:
@@ -155,7 +169,8 @@ class RequestDesk:
         chance: Callable[[], float],
         give_up: timedelta = GIVE_UP,
     ) -> None:
-        """`finish` does what is left when the certificate is in the store; says what it did."""
+        """`finish`: the steps that are left when the certificate is in the store, by what is
+        said when one is done; each is done once, as far as that can be known."""
         self._requests = requests
         self._certificates = certificates
         self._handlers = handlers
@@ -427,27 +442,35 @@ class RequestDesk:
         return await self._go_on(again, claimed[0]) if claimed else request
 
     async def _finished(self, lease: str, request: StoredRequest) -> StoredRequest:
-        """What is left when the certificate is in the store."""
+        """What is left when the certificate is in the store, step by step."""
         secret = self._opened(request)
         assert secret.key is not None
-        key = _key(secret.key)
-        try:
-            said = await self._finish(
-                request,
-                _wanted(request),
-                await self._certificate(request),
-                key,
-                secret.password,
-            )
-        except AdminError as error:
-            return await self._again(lease, request, str(error))
-        done = replace(
-            request, state=RequestState.ISSUED, outcome=f"issued; {said}", secrets=None
+        certificate = await self._certificate(request)
+        found = Done(
+            _wanted(request),
+            certificate,
+            _key(secret.key),
+            secret.password,
+            await chain_of(self._certificates, certificate),
         )
-        await self._requests.settle(
-            lease, done, [AuditRecord(self._clock(), request.id, "done", said)]
-        )
-        return done
+        done: list[str] = list((secret.state or {}).get("done", ()))
+        for name, step in self._finish(found):
+            if name in done:
+                continue
+            try:
+                await step()
+            except (AdminError, TemporaryTrouble) as error:
+                return await self._again(lease, request, str(error))
+            done.append(name)
+            kept = self._sealed(request.id, replace(secret, state={"done": done}))
+            request = replace(request, secrets=kept)
+            record = AuditRecord(self._clock(), request.id, "done", name)
+            if not await self._requests.keep(lease, request, [record]):
+                raise _Lost
+        said = "; ".join(("issued", *done))
+        ended = replace(request, state=RequestState.ISSUED, outcome=said, secrets=None)
+        await self._requests.settle(lease, ended)
+        return ended
 
     async def _certificate(self, request: StoredRequest) -> Certificate:
         found = await self._certificates.these([request.thumbprint])
@@ -519,7 +542,7 @@ class _Lost(Exception):
 
 
 def _is_left(wanted: Wanted) -> bool:
-    return wanted.send or wanted.add_user or wanted.store_password
+    return wanted.send or wanted.sms or wanted.add_user or wanted.store_password
 
 
 def _wanted(request: StoredRequest) -> Wanted:

@@ -1,0 +1,1 @@
+"""Texts of letters: one folder a language."""
