@@ -57,12 +57,13 @@ def create(
                 )
             )
 
-    with Progress(console=err, transient=True) as progress:
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
         progress.add_task("making keys", total=None)
         made = with_app(config, work)
     for one in made:
         say(f"{one.id}  {one.certificate.subject}")
-    say("export the root for others with: smimefilter root export")
+    root_thumbprint = made[0].certificate.thumbprint[:16]
+    say(f"for others: smimefilter certificate export {root_thumbprint} --to FILE")
 
 
 @app.command("list")

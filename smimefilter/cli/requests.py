@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json as json_module
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from smimefilter.flow.authority import serials_of
 from smimefilter.flow.certificates import chain_of, find
 from smimefilter.flow.enrol import Looked, handler_for, preview, with_defaults
 from smimefilter.flow.preferences import set_preference
+from smimefilter.flow.requests import Wanted
 from smimefilter.flow.send import generated
 from smimefilter.handlers.registry import broken, installed
 from smimefilter.pki.build import CRL_REASONS, Identity
@@ -118,7 +120,6 @@ def request(
 
     async def work(found: Office) -> tuple[StoredRequest, str]:
         moment = found.moment
-        keep = _keeps_password(moment, address, store_password)
         wanted = with_defaults(
             moment,
             address,
@@ -135,19 +136,12 @@ def request(
             send_to=send_to,
             legacy=legacy,
             sms=sms,
-            store_password=keep and send,
         )
+        keep = send and _keeps_password(moment, wanted.address, store_password)
+        wanted = replace(wanted, store_password=keep)
         by = handler or handler_for(moment, wanted.address)
         password, shown = "", ""
-        view = moment.view(wanted.address)
-        if send and view.get(CA_MAIL_SENDER).value is None:
-            raise AdminError(
-                "there is no sender for mails with keys",
-                mend="set one: smimefilter ca settings mail-sender ca@example.com",
-            )
-        if sms and view.get(SMS_NUMBER).value is None:
-            mend = f"set it: smimefilter policy set {wanted.address} sms-number +49…"
-            raise AdminError(f"there is no telephone number of {wanted.address}", mend=mend)
+        _check_ways(moment, wanted)
         if send:
             password = _password(moment, wanted.address, password_file)
             shown = "" if password_file or sms or wanted.store_password else password
@@ -161,15 +155,32 @@ def request(
     if json:
         as_json(_row(done))
     else:
-        say(f"{done.state}: {done.address}: {done.outcome}")
-        if done.thumbprint:
-            say(f"thumbprint {done.thumbprint}")
-        elif done.state is RequestState.PENDING:
-            say(f"request {done.id}: see it with: smimefilter pending show {done.id[:8]}")
-        if password:
-            say(f"password of the key file: {password}")
+        _tell(done, password)
     if done.state is RequestState.REFUSED:
         raise typer.Exit(1)
+
+
+def _check_ways(moment: Moment, wanted: Wanted) -> None:
+    """Raises `AdminError` where a key or its password is to be sent and cannot be."""
+    view = moment.view(wanted.address)
+    if wanted.send and view.get(CA_MAIL_SENDER).value is None:
+        raise AdminError(
+            "there is no sender for mails with keys",
+            mend="set one: smimefilter ca settings mail-sender ca@example.com",
+        )
+    if wanted.sms and view.get(SMS_NUMBER).value is None:
+        mend = f"set it: smimefilter policy set {wanted.address} sms-number +49…"
+        raise AdminError(f"there is no telephone number of {wanted.address}", mend=mend)
+
+
+def _tell(done: StoredRequest, password: str) -> None:
+    say(f"{done.state}: {done.address}: {done.outcome}")
+    if done.thumbprint:
+        say(f"thumbprint {done.thumbprint}")
+    elif done.state is RequestState.PENDING:
+        say(f"request {done.id}: see it with: smimefilter pending show {done.id[:8]}")
+    if password:
+        say(f"password of the key file: {password}")
 
 
 def send(
@@ -440,7 +451,8 @@ def submit(
         )
         return looked, done
 
-    with Progress(console=err, transient=True, disable=json) as progress:
+    quiet = json or not err.is_terminal
+    with Progress(console=err, transient=True, disable=quiet) as progress:
         looked, done = in_office(config, lambda found: work(found, progress))
     skipped = [
         one

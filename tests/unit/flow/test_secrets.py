@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,11 +16,12 @@ from smimefilter.keys.master import MasterKey
 from smimefilter.keys.wrapped import KeyVault
 from smimefilter.pki.export import certificates_pem, key_pkcs8
 from smimefilter.policy.preferences import ALL
+from smimefilter.ports.requests import StoredRequest
 from smimefilter.ports.stores import Shelf, StoredPreference, StoreState, WrappedKey
 from smimefilter.store.certs import SqlCertificates
 from smimefilter.store.database import Database
 from tests.support.database import new_database
-from tests.support.pki import root
+from tests.support.pki import NOW, root
 
 OLD, NEW = MasterKey(bytes(32)), MasterKey(bytes(31) + b"n")
 ALICE = root().issue("Alice", mail="alice@example.com", key="p256")
@@ -85,6 +87,30 @@ async def test_rotation(database: Database) -> None:
         assert key.public_key() == one.certificate.public_key
     setting = database_scopes(state.preferences, NEW)["alice@example.com"][SECRET]
     assert setting.value.get_secret_value() == "hidden"  # type: ignore[attr-defined]
+
+
+async def test_secrets_of_requests_and_handlers_are_rotated_too(database: Database) -> None:
+    def request(id_: str, secrets: bytes | None) -> StoredRequest:
+        return StoredRequest(id_, "csr", "a@x.test", {}, secrets, NOW, NOW, NOW)
+
+    one, two = "1" * 32, "2" * 32
+    await database.requests.add([request(one, OLD.seal("request", one, b"key"))], [])
+    await database.handlers.put("ejbca", OLD.seal("handler", "ejbca", b"{}"), [])
+    real, late = database.certificates.rewrap, []
+
+    async def while_another_comes(*args: Any) -> bool:
+        if not late:
+            late.append(two)
+            await database.requests.add([request(two, OLD.seal("request", two, b"late"))], [])
+        return await real(*args)
+
+    database.certificates.rewrap = while_another_comes  # type: ignore[method-assign]
+    assert await rotate(database, OLD, NEW) == Rotation(keys=0, preferences=0, others=3)
+    found = {row.id: row.secrets for row in await database.requests.all()}
+    assert {NEW.open("request", id_, sealed or b"") for id_, sealed in found.items()} == {
+        b"key", b"late",
+    }  # fmt: skip
+    assert NEW.open("handler", "ejbca", (await database.handlers.all())["ejbca"]) == b"{}"
 
 
 async def test_the_wrong_old_key_changes_nothing(database: Database) -> None:
@@ -160,11 +186,10 @@ async def test_no_secret_shows(database: Database, monkeypatch: pytest.MonkeyPat
         self: SqlCertificates,
         keys: list[WrappedKey],
         preferences: list[StoredPreference],
-        check: bytes,
-        revision: int,
+        *rest: Any,
     ) -> bool:
-        seen.append(repr((keys, preferences, check)))
-        return await real(self, keys, preferences, check, revision)
+        seen.append(repr((keys, preferences)))
+        return await real(self, keys, preferences, *rest)
 
     monkeypatch.setattr(SqlCertificates, "rewrap", spying)
     await rotate(database, OLD, NEW)

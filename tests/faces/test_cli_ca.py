@@ -1,0 +1,278 @@
+"""The certificate authority by its commands: CAs, requests, bulk, CRLs, keys by mail."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smimefilter.pki.crl import Crl
+from tests.support.commands import Commands
+from tests.support.postoffice import ALICE, HUGO, Installation, PostOffice
+
+IVAN = "ivan@in.test"
+
+
+@pytest.fixture
+def ca(installation: Installation) -> Commands:
+    run = installation.command
+    made = run("ca", "create", "Sub CA", "--root", "Root CA", "--key", "p256")
+    assert "CN=Root CA" in made.out
+    run("ca", "settings", "key", "p256")
+    return run
+
+
+def issued(run: Commands, address: str = IVAN, *more: str) -> dict[str, Any]:
+    done = run("certificate", "request", address, "--cn", "Ivan", *more, "--json")
+    found: dict[str, Any] = json.loads(done.out)
+    assert found["state"] == "issued", found
+    return found
+
+
+def test_cas(ca: Commands) -> None:
+    rows = ca("ca", "list", "--json").json
+    assert [(row["subject"], row["kind"], row["default"]) for row in rows] == [
+        ("CN=Root CA", "root", False), ("CN=Sub CA", "intermediate", True),
+    ]  # fmt: skip
+    ca("ca", "create", "Second", "--root", "Second Root", "--key", "p256", "--no-default")
+    assert ca("ca", "default", "second").out == "issues by default: CN=Second\n"
+    assert issued(ca)["state"] == "issued"
+    assert ca.complaint("ca", "create", "A", "--root", "a").startswith("root and intermediate")
+    assert "can be broken" in ca.complaint(
+        "ca", "create", "A", "--root", "B", "--key", "rsa1024"
+    )
+    assert "no CA is called 'x'" in ca.complaint("ca", "default", "x")
+
+
+def test_settings_are_preferences(ca: Commands) -> None:
+    assert ca("ca", "settings", "validity", "90").out == "ca-validity = 90\n"
+    ca("policy", "set", "in.test", "ca-validity", "10")
+    rows = {row["setting"]: row for row in ca("ca", "settings", "--json").json}
+    assert rows["ca-validity"]["value"] == 90
+    assert rows["ca-request-handler"]["value"] == "built-in"
+    thumbprint = issued(ca)["thumbprint"]
+    shown = ca("certificate", "show", thumbprint, "--json").out
+    assert "10 days" in shown or thumbprint[:8] in shown
+    assert "takes a number" in ca.complaint("ca", "settings", "validity", "0")
+
+
+def test_a_request_is_issued_at_once_and_signs(
+    ca: Commands, installation: Installation
+) -> None:
+    found = issued(ca, IVAN, "--add-user")
+    assert found["outcome"] == "issued; user added"
+    verdict = ca("certificate", "verify", found["thumbprint"], "--purpose", "sign").out
+    assert "verdict: valid" in verdict
+    rows = ca("policy", "show", IVAN, "--json").json
+    (name,) = [row for row in rows if row["preference"] == "display-name"]
+    assert (name["value"], name["source"]) == ("Ivan", "database")
+    history = ca("pending", "show", found["request"], "--json").json["history"]
+    assert [line.split(" ", 2)[2].partition(":")[0] for line in history] == [
+        "requested", "issued", "done",
+    ]  # fmt: skip
+
+
+def test_what_is_refused_says_why(installation: Installation) -> None:
+    run = installation.command
+    done = run("certificate", "request", IVAN, "--cn", "Ivan", code=1)
+    assert "refused: ivan@in.test: there is no CA that issues by default" in done.out
+    assert "needs a common name" in run.complaint("certificate", "request", IVAN)
+    assert run.complaint("certificate", "request", "ivan", "--cn", "I")
+    said = run.complaint("certificate", "request", IVAN, "--cn", "I", "--handler", "none")
+    assert said.startswith("there is no request handler 'none'")
+    said = run.complaint("certificate", "request", IVAN, "--cn", "I", "--send")
+    assert said.startswith("there is no sender for mails with keys")
+
+
+def test_a_csr_is_carried_to_another_ca_and_back(ca: Commands, tmp_path: Path) -> None:
+    done = ca("certificate", "request", IVAN, "--cn", "Ivan", "--handler", "csr", "--json").json
+    (row,) = ca("pending", "list", "--json").json
+    assert (row["request"], row["state"]) == (done["request"], "pending")
+    assert "BEGIN CERTIFICATE REQUEST" in ca("pending", "download", row["id"]).out
+    csr = tmp_path / "ivan.csr"
+    ca("pending", "download", row["id"], "--out", str(csr))
+    key, root, answer = (str(tmp_path / name) for name in ("k", "r", "a"))
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", root,
+            "-subj", "/CN=Carried CA")  # fmt: skip
+    assert "only those of CAs" in ca.complaint("pending", "upload", root)
+    openssl("x509", "-req", "-in", str(csr), "-CA", root, "-CAkey", key, "-out", answer,
+            "-copy_extensions", "copy")  # fmt: skip
+    other = tmp_path / "other"
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key + "2", "-out",
+            str(other), "-subj", "/CN=X", "-addext", "basicConstraints=CA:FALSE")  # fmt: skip
+    refused = ca("pending", "upload", str(other), code=1)
+    assert "it is for another key" in refused.out
+    (row,) = ca("pending", "upload", answer, "--json").json
+    assert (row["outcome"], row["address"]) == ("issued", IVAN)
+    assert ca("pending", "list").out == "no requests\n"
+    assert any(IVAN in str(one) for one in ca("key", "list", "--json").json)
+
+
+def openssl(*arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+
+
+def test_pending_is_rescheduled_and_deleted(ca: Commands) -> None:
+    ca("certificate", "request", IVAN, "--cn", "Ivan", "--handler", "csr")
+    (row,) = ca("pending", "list", "--json").json
+    (again,) = ca("pending", "reschedule", row["id"], "--json").json
+    assert again["tries"] == row["tries"] + 1
+    assert ca("pending", "delete", row["id"]).out == "deleted 1\n"
+    assert "no request has an id" in ca.complaint("pending", "show", row["id"])
+
+
+def test_bulk(ca: Commands, tmp_path: Path) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text(
+        f"e,cn,o\na@in.test,A,\nb@in.test,B,Other\n{ALICE},Alice,\n", encoding="ascii"
+    )
+    rows = ca("bulk", "preview", str(file), "--json").json
+    assert [(row["row"], row["address"], bool(row["skipped"])) for row in rows] == [
+        (2, "a@in.test", False), (3, "b@in.test", False), (4, ALICE, True),
+    ]  # fmt: skip
+    assert ca("pending", "list", "--all").out == "no requests\n"
+    done = ca("bulk", "submit", str(file)).out
+    assert f"skipped: row 4, {ALICE}: has a valid certificate to sign with" in done
+    assert "2 issued, 0 refused, 0 given-up, 1 skipped" in done
+    before = ca("pending", "list", "--all", "--json").json
+    assert "2 issued" in ca("bulk", "submit", str(file)).out  # goes on where it ended
+    assert ca("pending", "list", "--all", "--json").json == before
+
+
+def test_bulk_asks_for_nothing_of_a_file_with_a_mistake(ca: Commands, tmp_path: Path) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text(f"e,cn\na@in.test,A\nb@in.test,{'B' * 257}\n")
+    said = ca("bulk", "submit", str(file), code=1).err
+    assert "row 3, column COMMONNAME: 257 characters, at most 256" in said
+    assert ca("pending", "list", "--all").out == "no requests\n"
+
+
+def test_revoking_and_crls(ca: Commands) -> None:
+    thumbprint = issued(ca)["thumbprint"]
+    done = ca("certificate", "revoke", thumbprint[:12], "--reason", "keyCompromise")
+    assert done.out.startswith("revoked CN=Ivan, serial ")
+    assert "verdict: revoked" in ca("certificate", "verify", thumbprint, code=1).out
+    assert "revoked already" in ca.complaint("certificate", "revoke", thumbprint)
+    assert ca("crl", "create", "0xAB:CD", "--days", "3").out == "made a CRL of CN=Sub CA\n"
+    (crl,) = [row for row in ca("crl", "list", "--json").json if row["entries"]]
+    assert (crl["issuer"], crl["number"], crl["entries"]) == ("CN=Sub CA", 3, 2)
+    assert "is no serial number" in ca.complaint("crl", "create", "xyz")
+    assert "no reason" in ca.complaint("crl", "create", "1", "--reason", "spite")
+
+
+def test_handlers(ca: Commands, tmp_path: Path) -> None:
+    rows = {row["name"]: row for row in ca("handler", "list", "--json").json}
+    assert (rows["built-in"]["answers"], rows["csr"]["upload"]) == ("at once", True)
+    assert ca("handler", "test", "built-in").out == "built-in: issues with CN=Sub CA\n"
+    assert "no request handler 'x'" in ca.complaint("handler", "test", "x")
+    assert "has no setting 'y'" in ca.complaint("handler", "configure", "csr", "y=1")
+    assert "sets nothing" in ca.complaint("handler", "configure", "csr", "y")
+
+
+# with a filter that runs
+
+
+def fetched(url: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
+    try:
+        with urlopen(Request(url, headers=headers), timeout=20) as answer:  # noqa: S310
+            return answer.status, dict(answer.headers), answer.read()
+    except HTTPError as error:
+        return error.code, dict(error.headers), error.read()
+
+
+@pytest.fixture
+def published(stock: Any, tmp_path: Path, free_port: Any) -> Any:
+    from tests.support.postoffice import filter_alone
+
+    port = free_port()
+    with filter_alone(stock, tmp_path, publish={"port": port}) as office:
+        office.publishes = port
+        yield office
+
+
+def test_a_key_is_mailed_and_opened(published: PostOffice, tmp_path: Path) -> None:
+    run = published.command
+    run("ca", "create", "Sub CA", "--root", "Root CA", "--key", "p256")
+    run("ca", "settings", "mail-sender", "ca@in.test")
+    run("policy", "set", "global", "ca-key", "p256")
+    run("policy", "set", HUGO, "sms-number", "+4930123456")
+    done = run("certificate", "request", HUGO, "--cn", "Hugo Grün", "--send").out
+    assert f"key sent to {HUGO}" in done
+    password = done.split("password of the key file: ")[1].strip()
+    (mail,) = published.sink.wait_for(1)
+    assert (mail.sender, mail.addresses) == ("ca@in.test", (HUGO,))
+    message: Any = email.message_from_bytes(mail.content, policy=email.policy.default)
+    (file,) = message.iter_attachments()
+    assert file.get_filename() == f"{HUGO}.p12"
+    path = tmp_path / "hugo.p12"
+    path.write_bytes(file.get_content())
+    shown = subprocess.run(
+        ["openssl", "pkcs12", "-in", str(path), "-passin", f"pass:{password}", "-nodes"],
+        check=True, capture_output=True,
+    ).stdout  # fmt: skip
+    assert shown.count(b"BEGIN CERTIFICATE") == 3
+    assert b"BEGIN PRIVATE KEY" in shown
+    assert password not in (tmp_path / "serve.log").read_text()
+    said = run.complaint("certificate", "request", ALICE, "--cn", "A", "--send", "--sms")
+    assert said.startswith("there is no telephone number of alice@in.test")
+
+
+def test_the_crl_is_at_its_url_and_another_filter_stops_encrypting(
+    published: Any, stock: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    from tests.support.postoffice import filter_alone
+
+    run, port = published.command, published.publishes
+    run("ca", "settings", "crl-url", f"http://127.0.0.1:{port}/{{ca}}.crl")
+    run("ca", "create", "Sub CA", "--root", "Root CA", "--key", "p256")
+    run("ca", "settings", "key", "rsa2048")
+    thumbprint = issued(run, HUGO)["thumbprint"]
+    (_, sub) = run("ca", "list", "--json").json
+    url = f"http://127.0.0.1:{port}/{sub['id']}.crl"
+    status, headers, der = fetched(url)
+    assert (status, headers["Content-Type"]) == (200, "application/pkix-crl")
+    assert "max-age=" in headers["Cache-Control"]
+    tag, since = headers["ETag"], headers["Last-Modified"]
+    assert Crl.read(der).number == 1
+    assert fetched(url, **{"If-None-Match": tag})[0] == 304
+    assert fetched(url, **{"If-Modified-Since": since})[0] == 304
+    assert fetched(url.replace(sub["id"], "0" * 16))[0] == 404
+    status, headers, certificate = fetched(url.replace(".crl", ".cer"))
+    assert headers["Content-Type"] == "application/pkix-cert"
+    home = tmp_path_factory.mktemp("other")
+    fetch = {"allow": ["127.0.0.0/8"], "every": 60}
+    with filter_alone(stock, home, fetch=fetch) as other:
+        files = home / "root.pem", home / "sub.cer", home / "hugo.pem"
+        run("certificate", "export", run("ca", "list", "--json").json[0]["thumbprint"], "--to",
+            str(files[0]))  # fmt: skip
+        files[1].write_bytes(certificate)
+        run("certificate", "export", thumbprint, "--to", str(files[2]))
+        other.command("root", "import", str(files[0]))
+        other.command("certificate", "import", str(files[1]), str(files[2]))
+        other.command("crl", "update")
+        other.program.wait_for_event("store reloaded")
+
+        def encrypted() -> bool:
+            count = len(other.sink.mails)
+            other.hand_over(ALICE, [HUGO], b"From: <alice@in.test>\r\nSubject: x\r\n\r\nhi\r\n")
+            return b"enveloped-data" in other.sink.wait_for(count + 1)[-1].content
+
+        import time
+
+        until = time.monotonic() + 20
+        while not encrypted():
+            assert time.monotonic() < until
+        run("certificate", "revoke", thumbprint, "--reason", "keyCompromise")
+        assert Crl.read(fetched(url)[2]).count == 1
+        other.command("crl", "update")
+        until = time.monotonic() + 20
+        while encrypted():
+            assert time.monotonic() < until

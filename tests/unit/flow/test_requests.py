@@ -1,0 +1,408 @@
+"""Requests: each step may be the last of a process, and nothing is lost or done twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, cast
+
+import pytest
+
+from smimefilter.base.errors import AdminError
+from smimefilter.flow import requests
+from smimefilter.flow.requests import GIVE_UP, LEASE, Done, RequestDesk, Step, Wanted
+from smimefilter.pki.certificate import Certificate
+from smimefilter.pki.request import read_csr
+from smimefilter.ports.handlers import HandlerTrouble, Issued, Later, NotIssued, Order, Remember
+from smimefilter.ports.requests import RequestState, StoredRequest
+from smimefilter.store.database import Database
+from tests.support.offices import Office
+from tests.support.pki import NOW, key_of, root
+
+ALICE = Wanted(address="alice@in.test", common_name="Alice", key="p256")
+CA = root("CA of requests", key="p256").issue("Sub of requests", ca=True, key="p256")
+
+
+async def ask(office: Office, wanted: Wanted = ALICE) -> StoredRequest:
+    (stored,) = await office.desk.submit([wanted], "told")
+    (done,) = await office.desk.work([stored.id])
+    return done
+
+
+async def only(database: Database) -> StoredRequest:
+    (one,) = await database.requests.all()
+    return one
+
+
+async def test_what_was_done_is_in_the_audit_trail(database: Database) -> None:
+    office = await Office(database).with_ca()
+    done = await ask(office)
+    events = [one.event for one in await database.audit.about(done.id)]
+    assert events == ["requested", "issued"]
+    assert done.secrets is None  # the key is with its certificate now
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        (replace(ALICE, address="alice"), "alice"),
+        (replace(ALICE, common_name=" "), "needs a common name"),
+        (replace(ALICE, organisation="x" * 257), "256 printable"),
+        (replace(ALICE, surname="a\nb"), "printable"),
+        (replace(ALICE, key="rsa1"), "no such kind of key"),
+    ],
+)
+async def test_what_cannot_be_asked_for(database: Database, wanted: Wanted, said: str) -> None:
+    office = Office(database)
+    with pytest.raises(AdminError, match=said):
+        await office.desk.submit([ALICE, wanted], "told")
+    with pytest.raises(AdminError, match="no request handler 'none'"):
+        await office.desk.submit([ALICE], "none")
+    assert await database.requests.all() == []
+
+
+async def answer(what: Any, order: Order, remember: Remember) -> Any:
+    if isinstance(what, Exception):
+        raise what
+    return what
+
+
+def answering(what: Any) -> Callable[[Order, Remember], Awaitable[Any]]:
+    return lambda order, remember: answer(what, order, remember)
+
+
+async def test_a_refusal_is_for_good_and_says_why(database: Database) -> None:
+    office = Office(database, answering(NotIssued("not for you")))
+    done = await ask(office)
+    assert (done.state, done.outcome) == (RequestState.REFUSED, "not for you")
+    assert await office.desk.work_due(9) == 0
+    assert await database.certificates.keys() == []
+
+
+async def test_trouble_is_tried_again_less_and_less_often_until_it_is_given_up(
+    database: Database,
+) -> None:
+    office = Office(database, answering(HandlerTrouble("the CA is down")))
+    done = await ask(office)
+    assert (done.state, done.outcome) == (RequestState.PENDING, "the CA is down")
+    waits = []
+    while done.state is RequestState.PENDING:
+        waits.append((done.due - office.now).total_seconds() / 60)
+        office.now = done.due - timedelta(seconds=1)
+        assert await office.desk.work_due(9) == 0
+        office.now = done.due
+        assert await office.desk.work_due(9) == 1
+        done = await only(database)
+    assert waits[:6] == [1, 2, 4, 8, 16, 32]
+    assert max(waits) == 360
+    assert done.state is RequestState.GIVEN_UP
+    assert office.now - NOW >= GIVE_UP
+    assert done.outcome == "given up: the CA is down"
+
+
+async def test_a_defect_in_a_handler_is_logged_and_tried_again(database: Database) -> None:
+    office = Office(database, answering(KeyError("oops")))
+    done = await ask(office)
+    assert done.state is RequestState.PENDING
+    assert office.journal.troubles == ["request not worked on: defect"]
+    assert "oops" not in done.outcome
+
+
+async def test_one_that_hangs_is_left(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "PATIENCE", 0.01)
+
+    async def hangs(*_: Any) -> Any:
+        await asyncio.sleep(60)
+
+    done = await ask(Office(database, hangs))
+    assert done.state is RequestState.PENDING
+    assert "no answer within" in done.outcome
+
+
+async def test_one_that_takes_longer_is_asked_again_with_what_it_remembers(
+    database: Database,
+) -> None:
+    office = await Office(database).with_ca()
+
+    async def later(order: Order, remember: Remember) -> Any:
+        if order.state.get("order") != 7:
+            await remember({"order": 7})
+            return Later("being looked at", again=timedelta(hours=2))
+        return await office.built_in(order, remember)
+
+    office.answer = later
+    done = await ask(office)
+    assert (done.outcome, done.due) == ("being looked at", NOW + timedelta(hours=2))
+    office.now = done.due
+    assert await office.another_desk().work_due(9) == 1
+    assert (await only(database)).state is RequestState.ISSUED
+    first, second = office.orders
+    assert (first.id, first.csr) == (second.id, second.csr) or (
+        read_csr(first.csr).public_key == read_csr(second.csr).public_key
+    )
+
+
+HOSTILE: dict[str, tuple[Callable[[Order], Certificate], str]] = {
+    "another key": (
+        lambda _: CA.issue("A", mail="alice@in.test", key=key_of("p256", "other")).certificate,
+        "for another key",
+    ),
+    "another address": (
+        lambda order: for_csr(order, mail="mallory@in.test"),
+        "names mallory@in.test, not alice@in.test",
+    ),
+    "more addresses": (
+        lambda order: for_csr(order, mail=("alice@in.test", "boss@in.test")),
+        "other addresses too: boss@in.test",
+    ),
+    "expired": (
+        lambda order: for_csr(
+            order, not_before=NOW - timedelta(days=9), not_after=NOW - timedelta(hours=1)
+        ),
+        "it has expired",
+    ),
+    "of next year": (
+        lambda order: for_csr(order, not_before=NOW + timedelta(days=300)),
+        "not valid before",
+    ),
+    "a CA": (lambda order: for_csr(order, ca=True), "that of a CA"),
+}
+
+
+def for_csr(order: Order, **special: Any) -> Certificate:
+    from cryptography import x509
+
+    from smimefilter.pki.build import Profile, certify
+
+    key = x509.load_der_x509_csr(order.csr).public_key()
+    mail = special.pop("mail", "alice@in.test")
+    profile = Profile(
+        common_name="Alice",
+        addresses=(mail,) if isinstance(mail, str) else mail,
+        **({"not_before": NOW, "not_after": NOW + timedelta(days=365)} | special),
+    )
+    return certify(profile, key, CA.identity)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_what_is_not_what_was_asked_for_is_refused(database: Database, name: str) -> None:
+    make, said = HOSTILE[name]
+
+    async def hostile(order: Order, _: Remember) -> Any:
+        return Issued(make(order))
+
+    done = await ask(Office(database, hostile))
+    assert done.state is RequestState.REFUSED
+    assert said in done.outcome
+    assert await database.certificates.keys() == []
+
+
+async def test_a_chain_that_comes_along_is_stored_and_no_root_of_it_trusted(
+    database: Database,
+) -> None:
+    async def with_chain(order: Order, _: Remember) -> Any:
+        user = CA.issue("U", mail="u@in.test").certificate
+        return Issued(for_csr(order), (CA.certificate, CA.chain[0], user))
+
+    await ask(Office(database, with_chain))
+    from smimefilter.ports.stores import Shelf
+
+    assert await database.certificates.all(Shelf.ROOTS) == []
+    stored = [one.certificate for one in await database.certificates.all(Shelf.CERTIFICATES)]
+    assert CA.certificate in stored
+    assert len(stored) == 3
+
+
+# a process that dies, at every step
+
+
+class Died(BaseException):
+    """Like kill -9: nothing runs after it."""
+
+
+class Proxy:
+    """Something whose methods are counted, and at one of which the process dies."""
+
+    def __init__(self, real: Any, names: Sequence[str], steps: list[str], at: int) -> None:
+        self._real, self._names, self._steps, self._at = real, names, steps, at
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self._real, name)
+        return self._counted(name, real) if name in self._names else real
+
+    def _counted(self, name: str, real: Any) -> Any:
+        async def call(*args: Any, **more: Any) -> Any:
+            self._step(f"before {name}")
+            found = await real(*args, **more)
+            self._step(f"after {name}")
+            return found
+
+        return call
+
+    def _step(self, what: str) -> None:
+        self._steps.append(what)
+        if len(self._steps) == self._at:
+            raise Died
+
+
+def deadly(office: Office, at: int) -> tuple[RequestDesk, list[str]]:
+    """A desk whose process dies before or after one of its calls of store and handlers."""
+    desk, steps = office.another_desk(), list[str]()
+    store = Proxy(office.database.requests, ("claim", "keep", "settle"), steps, at)
+    desk._requests = cast(Any, store)
+    desk._handlers = cast(Any, Proxy(desk._handlers, ("opened",), steps, at))
+    return desk, steps
+
+
+@pytest.mark.parametrize("at", range(1, 17))
+async def test_a_process_that_dies_loses_no_key_and_orders_nothing_twice(
+    database: Database, at: int
+) -> None:
+    office = await Office(database).with_ca()
+    mailed: list[str] = []
+    served: dict[str, Certificate] = {}
+
+    async def ca(order: Order, remember: Remember) -> Any:
+        """A CA that remembers its orders by our id, and must not get two of one request."""
+        answer = await office.authority.issue(order)
+        assert isinstance(answer, Issued)
+        known = served.setdefault(order.id, answer.certificate)
+        assert known == answer.certificate
+        return answer
+
+    async def mail() -> None:
+        mailed.append("sent")
+
+    def steps(_: Done) -> list[Step]:
+        return [("key sent", mail)]
+
+    office.answer, office.steps = ca, steps
+    (stored,) = await office.desk.submit([replace(ALICE, send=True)], "told")
+    desk, seen = deadly(office, at)
+    died = False
+    try:
+        await desk.work([stored.id])
+    except Died:
+        died = True
+    except BaseExceptionGroup:
+        died = True
+    before = (await only(database)).secrets
+    office.now += LEASE + timedelta(minutes=1)
+    for _ in range(4):  # other processes, later
+        await office.another_desk().work_due(9)
+        office.now += timedelta(hours=1)
+    done = await only(database)
+    assert done.state is RequestState.ISSUED, (at, seen, done)
+    assert len(served) == 1
+    (certificate,) = served.values()
+    assert done.thumbprint == certificate.thumbprint
+    assert await database.certificates.key(done.thumbprint) is not None
+    issued = await database.authorities.issued(
+        (await office.authority.find()).certificate.thumbprint
+    )
+    assert len(issued) == 1
+    assert 1 <= len(mailed) <= 2  # once; twice where it died before that was noted
+    assert died or len(mailed) == 1
+    assert before is not None or not died or done.secrets is None
+
+
+async def test_the_steps_are_all_of_them(database: Database) -> None:
+    """What the crash test dies at is all there is; if there are more, it has to know them."""
+    office = await Office(database).with_ca()
+    office.steps = lambda _: []
+    (stored,) = await office.desk.submit([replace(ALICE, send=True)], "told")
+    desk, seen = deadly(office, 0)
+    await desk.work([stored.id])
+    assert len(seen) == 12, seen
+
+
+async def test_two_workers_on_one_queue_do_nothing_twice(database: Database) -> None:
+    office = await Office(database).with_ca()
+    asked: list[str] = []
+
+    async def slow(order: Order, remember: Remember) -> Any:
+        asked.append(order.id)
+        await asyncio.sleep(0.01)
+        return await office.built_in(order, remember)
+
+    office.answer = slow
+    many = [replace(ALICE, address=f"a{n}@in.test") for n in range(12)]
+    await office.desk.submit(many, "told")
+    desks = [office.another_desk() for _ in range(2)]
+
+    async def all_of(desk: RequestDesk) -> int:
+        total = 0
+        while done := await desk.work_due(3):
+            total += done
+        return total
+
+    counts = await asyncio.gather(*map(all_of, desks))
+    assert sum(counts) == len(many) == len(asked) == len(set(asked))
+    assert all(one.state is RequestState.ISSUED for one in await database.requests.all())
+
+
+async def test_who_comes_back_after_his_lease_writes_nothing(database: Database) -> None:
+    office = await Office(database).with_ca()
+    begun, woken = asyncio.Event(), asyncio.Event()
+
+    async def sleeps(order: Order, remember: Remember) -> Any:
+        begun.set()
+        await woken.wait()
+        return NotIssued("by one who slept")
+
+    office.answer = sleeps
+    (stored,) = await office.desk.submit([ALICE], "told")
+    sleeper = asyncio.create_task(office.desk.work([stored.id]))
+    await asyncio.wait_for(begun.wait(), 20)
+    office.now += LEASE
+    office.answer = office.built_in
+    assert await office.another_desk().work_due(9) == 1
+    woken.set()
+    await sleeper
+    assert (await only(database)).state is RequestState.ISSUED
+
+
+# by hand
+
+
+async def test_an_answer_is_matched_by_its_key(database: Database) -> None:
+    office = Office(database, answering(Later("waits", again=timedelta(days=1))))
+    alice = await ask(office)
+    bob = await ask(office, replace(ALICE, address="bob@in.test"))
+    csr = read_csr(await office.desk.csr(bob))
+    order = next(one for one in office.orders if one.id == bob.id)
+    good = for_csr(order, mail="bob@in.test")
+    assert csr.is_answered_by(good)
+    stranger = CA.issue("S", mail="bob@in.test", key=key_of("p256", "stranger")).certificate
+    wrong = for_csr(order, mail="eve@in.test")
+    answers = await office.desk.upload([stranger, wrong, CA.certificate])
+    assert [why for *_, why in answers] == [
+        "it is for another key than that of any request that waits",
+        "it names eve@in.test, not bob@in.test",
+    ]
+    assert {one.state for one in await database.requests.all()} == {RequestState.PENDING}
+    ((_, done, why),) = await office.desk.upload([good, CA.certificate])
+    assert why == ""
+    assert done is not None
+    assert (done.id, done.state) == (bob.id, RequestState.ISSUED)
+    assert await database.certificates.key(good.thumbprint) is not None
+    assert (await office.desk.find(alice.id)).state is RequestState.PENDING
+    with pytest.raises(AdminError, match="only those of CAs"):
+        await office.desk.upload([CA.certificate])
+
+
+async def test_rescheduled_and_deleted(database: Database) -> None:
+    office = Office(database, answering(Later("waits", again=timedelta(days=1))))
+    done = await ask(office)
+    assert await office.desk.work_due(9) == 0
+    assert await office.desk.reschedule([done.id]) == 1
+    assert await office.desk.work_due(9) == 1
+    assert await office.desk.remove([done.id, "none"]) == 1
+    assert await database.requests.all() == []
+    assert [one.event for one in await database.audit.about(done.id)][-1] == "deleted"
+    with pytest.raises(AdminError, match="no request has an id"):
+        await office.desk.find(done.id)
