@@ -51,6 +51,7 @@ from smimefilter.trust.names import name_key
 
 BACKDATED: Final = timedelta(hours=1)  # clocks of others may be behind
 LONGEST: Final = 36_500  # days
+REMEMBERED: Final = timedelta(seconds=2)
 STRONG_KEYS: Final = ("rsa2048", "rsa3072", "rsa4096", "p256", "p384")
 DIGESTS: Final = ("sha256", "sha384", "sha512")
 _ATTEMPTS: Final = 5
@@ -107,6 +108,7 @@ class AuthorityDesk:
         self._crl_days = crl_days
         self._digest = digest
         self._signers: dict[str, Identity] = {}
+        self._default: tuple[datetime, Authority | None] = (clock(), None)
 
     async def create(self, wanted: NewAuthority) -> tuple[Authority, Authority]:
         """Make a root and an intermediate; both are stored with their keys and first CRLs."""
@@ -147,6 +149,7 @@ class AuthorityDesk:
             origin="CA created",
             records=[record],
         )
+        self._default = self._clock(), None
         found = {one.certificate.thumbprint: one for one in await self.all()}
         return found[root.certificate.thumbprint], found[sub.certificate.thumbprint]
 
@@ -202,6 +205,7 @@ class AuthorityDesk:
         thumbprint = found.certificate.thumbprint
         record = AuditRecord(self._clock(), thumbprint, "CA made the default")
         await self._authorities.make_default(thumbprint, [record])
+        self._default = self._clock(), None
         return await self.find(found.id)
 
     # issuing, for the built-in request handler
@@ -212,7 +216,7 @@ class AuthorityDesk:
         if before is not None and before.der is not None:
             return Issued(Certificate(before.der))
         try:
-            found = await self.find()
+            found = await self._issuing_one()
         except AdminError as error:
             return NotIssued(str(error))
         signer = await self._signer(found)
@@ -241,6 +245,15 @@ class AuthorityDesk:
             IssuedCertificate(thumbprint, certificate.serial, order.id, certificate.der)
         )
         return Issued(certificate, (found.certificate,))
+
+    async def _issuing_one(self) -> Authority:
+        """The default CA, as it was within the last moments: of thousands of orders not each
+        asks the database."""
+        until, found = self._default
+        if found is None or self._clock() >= until:
+            found = await self.find()
+            self._default = self._clock() + REMEMBERED, found
+        return found
 
     async def test(self) -> str:
         """Whether there is a CA that can issue. Raises `HandlerTrouble`."""

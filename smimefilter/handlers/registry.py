@@ -58,8 +58,9 @@ class Registry:
     async def opened(self, name: str) -> Handler:
         """A handler with its settings. Raises `HandlerTrouble` where these do not do."""
         kind = _kind(name)
+        stored = await self._stored(name) if kind.settings.model_fields else {}
         try:
-            settings = kind.settings.model_validate(await self._stored(name))
+            settings = kind.settings.model_validate(stored)
         except ValidationError as error:
             raise HandlerTrouble(f"{name} is not configured: {_first(error)}") from None
         return kind.opened(settings, self._services)
