@@ -38,7 +38,7 @@ def run_demo(
         env={**os.environ, "TMPDIR": str(folder), **(environment or {})},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 
@@ -332,3 +332,32 @@ async def test_clear_text_and_other_header_fields_are_noticed(tmp_path: Path) ->
     bad = {made.what for made in case.checks if not made.good}
     assert "not readable without a key" in bad
     assert "From, To, Subject and the like as sent" in bad
+
+
+# the life of certificates
+
+
+def test_the_story_of_certificates(tmp_path: Path) -> None:
+    need("openssl")
+    done = run_demo(tmp_path, "--ca", "--json")
+    assert done.returncode == 0, done.stdout
+    story = json.loads(done.stdout)
+    assert story["good"] is True
+    assert story["seconds"] < 60
+    assert len(story["chapters"]) == 7
+    assert all(check["good"] for one in story["chapters"] for check in one["checks"])
+    assert (
+        sum("openssl" in check["what"] for one in story["chapters"] for check in one["checks"])
+        > 5
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_story_that_goes_wrong_ends_non_zero_and_says_where(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    done = run_demo(home, "--ca", environment=stub(tmp_path, "echo no such luck >&2; exit 1"))
+    assert done.returncode == 1
+    assert "\u2717" in done.stdout
+    assert "no such luck" in done.stdout
+    assert done.stderr == ""

@@ -13,6 +13,7 @@ import uvloop
 from smimefilter.app import now
 from smimefilter.cli.show import Json, as_json, err
 
+from .authority import as_data, is_good, perform, show_story
 from .checks import check
 from .installation import filtering
 from .mails import five_mails
@@ -29,12 +30,18 @@ def demo(
         Path,
         typer.Option(help="The folder for the results; one of an earlier demo is replaced."),
     ] = Path("demo-results"),
+    ca: Annotated[
+        bool, typer.Option("--ca", help="The life of certificates instead; leaves nothing.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Five mails through a running filter: each decision explained, each result checked.
 
     Everything is made for the occasion and taken away again, but for the folder of results.
     """
+    if ca:
+        _authority(json)
+        return
     program = find_openssl()
     results = Results.prepare(output)
     with err.status("five mails are on their way"):
@@ -44,6 +51,19 @@ def demo(
     else:
         show(outcome)
     if not outcome.is_good:
+        raise typer.Exit(1)
+
+
+def _authority(json: bool) -> None:
+    started = time.perf_counter()
+    find_openssl()
+    with err.status("certificates are made, used and revoked"):
+        story = uvloop.run(perform())
+    if json:
+        as_json(as_data(story, time.perf_counter() - started))
+    else:
+        show_story(story, started)
+    if not is_good(story):
         raise typer.Exit(1)
 
 

@@ -96,7 +96,7 @@ class AtWork:
 async def filtering(home: Path, results: Results) -> AsyncIterator[AtWork]:
     """A new installation in an empty folder, started; stopped at the end."""
     with _log(results.folder / "filter.log") as recorder:
-        async with _listening() as (sink, port):
+        async with listening() as (sink, port):
             settings = home / "smimefilter.yaml"
             policies = json.dumps(str(results.folder / "policies"))  # quoted for YAML, too
             settings.write_text(SETTINGS.format(port=port, policies=policies), "utf-8")
@@ -134,7 +134,7 @@ def _log(file: Path) -> Iterator[Recorder]:
 
 
 @asynccontextmanager
-async def _listening() -> AsyncIterator[tuple[Sink, int]]:
+async def listening() -> AsyncIterator[tuple[Sink, int]]:
     """The sink, and the port that it listens on."""
     sink, loop = Sink(), asyncio.get_running_loop()
     server = await loop.create_server(
