@@ -236,7 +236,8 @@ class AuthorityDesk:
             organisation=order.organisation,
             given_name=order.given_name,
             surname=order.surname,
-            crl_urls=(url_for(order.crl_url, found.certificate),) if order.crl_url else (),
+            crl_urls=_urls(order.crl_url, found.certificate),
+            issuer_urls=_urls(order.issuer_url, found.certificate),
             digest=order.digest,
         )
         certificate = certify(profile, request.public_key(), signer)
@@ -442,6 +443,10 @@ def ca_id(certificate: Certificate) -> str:
 def url_for(template: str, authority: Certificate) -> str:
     """A distribution point: `{ca}` in it stands for the CA's id."""
     return template.replace("{ca}", ca_id(authority))
+
+
+def _urls(template: str, authority: Certificate) -> tuple[str, ...]:
+    return (url_for(template, authority),) if template else ()
 
 
 def weakness(key: str, digest: str) -> str:

@@ -25,6 +25,7 @@ from smimefilter.policy.preferences import (
     CA_COMMON_NAME,
     CA_CRL_URL,
     CA_DIGEST,
+    CA_ISSUER_URL,
     CA_KEY,
     CA_ORGANISATION,
     CA_REQUEST_HANDLER,
@@ -62,6 +63,7 @@ def with_defaults(moment: Moment, address: str, **given: Any) -> Wanted:
         "key": str(view.get(CA_KEY).value),
         "digest": str(view.get(CA_DIGEST).value),
         "crl_url": url if view.get(CA_ADD_CRL_URL).value else None,
+        "issuer_url": view.get(CA_ISSUER_URL).value,
     }
     kept = {name: value for name, value in given.items() if value is not None}
     found = {name: value for name, value in (defaults | kept).items() if value is not None}

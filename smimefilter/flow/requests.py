@@ -77,6 +77,7 @@ class Wanted:
     key: str = "rsa3072"
     digest: str = "sha256"
     crl_url: str = ""  # template
+    issuer_url: str = ""  # likewise
     add_user: bool = False
     send: bool = False  # the key file, by mail
     send_to: str = ""  # where that is another address
@@ -359,6 +360,7 @@ class RequestDesk:
             days=wanted.days,
             digest=wanted.digest,
             crl_url=wanted.crl_url,
+            issuer_url=wanted.issuer_url,
             state=found.state or {},
             now=now,
         )

@@ -526,6 +526,11 @@ CA_ADD_CRL_URL: Final = Preference(
     "ca-add-crl-url", True, SWITCH, Follows.SENDER,
     "Write `ca-crl-url`, where it is set, into new certificates of the built-in CA.",
 )  # fmt: skip
+CA_ISSUER_URL: Final[Preference[str | None]] = Preference(
+    "ca-issuer-url", None, optional(URL), Follows.SENDER,
+    "Where the certificate of a CA of ours is to be had, for new certificates of it; `{ca}` "
+    "stands for its id. The filter serves it where `publish` says so, at /{ca}.cer.",
+)  # fmt: skip
 CA_CRL_DAYS: Final = Preference(
     "ca-crl-days", 7, number(1, 366), Follows.GLOBAL,
     "After how many days the next CRL of a CA of ours comes.",

@@ -49,6 +49,7 @@ class Order:
     digest: str  # sha256, sha384, sha512
     crl_url: str  # to be in the certificate, where the handler has a say in that
     now: datetime
+    issuer_url: str = ""  # caIssuers, likewise
     state: Mapping[str, Any] = field(default_factory=dict)  # what it wanted remembered
 
 

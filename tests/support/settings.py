@@ -70,6 +70,7 @@ _OTHERS: dict[str, st.SearchStrategy[Any]] = {
     "sms-number": st.just("+49 30 123456"),
     "ca-validity": st.integers(1, 36_500),
     "ca-crl-url": st.sampled_from(["http://crl.x.test/{ca}.crl", "ldap://x.test/CN=CA"]),
+    "ca-issuer-url": st.just("http://crl.x.test/{ca}.cer"),
     "ca-crl-days": st.integers(1, 366),
     "ca-mail-sender": st.just("ca@x.test"),
     "ca-password-length": st.integers(8, 64),
