@@ -25,6 +25,7 @@ from smimefilter.base.errors import AdminError
 from smimefilter.pki.build import (
     CRL_REASONS,
     KEY_KINDS,
+    SHA1,
     Identity,
     Profile,
     Revoked,
@@ -131,7 +132,7 @@ class AuthorityDesk:
         crls = [
             NewCrl(
                 one.certificate.thumbprint, 1,
-                build_crl(one, (), this_update=now, next_update=ends, digest=wanted.digest),
+                build_crl(one, (), this_update=now, next_update=ends, digest=self._digest()),
                 _origin(one.certificate),
             )
             for one in (root, sub)
@@ -472,6 +473,8 @@ def _check(wanted: NewAuthority) -> None:
         )
     if not 1 <= wanted.days <= LONGEST:
         raise AdminError(f"a CA is valid for 1 to {LONGEST} days, not {wanted.days}")
+    if wanted.digest not in {*DIGESTS, SHA1}:
+        raise AdminError(f"no digest: {wanted.digest}", mend=f"one of {', '.join(DIGESTS)}")
     weak = weakness(wanted.key, wanted.digest)
     if weak and not wanted.force:
         raise AdminError(weak, mend="choose something stronger, or say --force")

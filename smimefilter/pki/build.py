@@ -16,9 +16,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, cast, get_args
 
+from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x448, x25519
+from cryptography.hazmat.primitives.asymmetric import (
+    ec,
+    ed448,
+    ed25519,
+    padding,
+    rsa,
+    x448,
+    x25519,
+)
 from cryptography.hazmat.primitives.asymmetric.types import (
     CertificateIssuerPrivateKeyTypes,
     CertificatePublicKeyTypes,
@@ -50,6 +59,7 @@ DIGESTS: Final[dict[str, type[_Digest]]] = {
     "sha384": hashes.SHA384,
     "sha512": hashes.SHA512,
 }
+SHA1: Final = "sha1"  # for certificates alone, and for those who insist
 CA_USAGE: Final = frozenset({"keyCertSign", "cRLSign"})
 _WITHOUT_HASH: Final = (ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey)
 
@@ -133,8 +143,31 @@ def certify(
     )
     for extension, critical in _extensions(profile, public, issuer):
         builder = builder.add_extension(extension, critical)
+    if profile.digest == SHA1:
+        signed = builder.sign(*signing_digest(signer.key, "sha256"))
+        return Certificate(_signed_with_sha1(signed.public_bytes(Encoding.DER), signer.key))
     signed = builder.sign(*signing_digest(signer.key, profile.digest))
     return Certificate(signed.public_bytes(Encoding.DER))
+
+
+def _signed_with_sha1(der: bytes, key: PrivateKeyTypes) -> bytes:
+    """A certificate signed anew, as `cryptography` rightly does not."""
+    weak = hashes.SHA1()  # noqa: S303 - asked for, and refused unless forced
+    certificate = asn1_x509.Certificate.load(der)
+    name = "sha1_rsa" if isinstance(key, rsa.RSAPrivateKey) else "sha1_ecdsa"
+    algorithm = {"algorithm": name}
+    certificate["tbs_certificate"]["signature"] = algorithm
+    signed = certificate["tbs_certificate"].dump(force=True)
+    match key:
+        case rsa.RSAPrivateKey():
+            signature = key.sign(signed, padding.PKCS1v15(), weak)
+        case ec.EllipticCurvePrivateKey():
+            signature = key.sign(signed, ec.ECDSA(weak))
+        case _:
+            raise ValueError("this kind of key does not sign with SHA-1")
+    certificate["signature_algorithm"] = algorithm
+    certificate["signature_value"] = signature
+    return bytes(certificate.dump(force=True))
 
 
 def random_serial() -> int:

@@ -22,6 +22,7 @@ from smimefilter.ports.requests import RequestState, StoredRequest
 from smimefilter.ports.stores import Shelf
 from smimefilter.store.database import Database
 from smimefilter.trust.knowledge import Knowledge
+from smimefilter.trust.link import Link
 from tests.support.offices import Office
 from tests.support.pki import NOW
 from tests.support.pki import root as another_root
@@ -100,6 +101,7 @@ async def test_openssl_takes_what_it_issues(database: Database, tmp_path: Path) 
         ({"key": "ed25519"}, "read by few programs"),
         ({"digest": "sha1"}, "SHA1 can be forged"),
         ({"key": "rsa1"}, "no such kind of key"),
+        ({"digest": "md5"}, "no digest: md5"),
         ({"days": 0}, "1 to 36500 days"),
     ],
 )
@@ -110,6 +112,19 @@ async def test_what_no_ca_should_be_is_refused(
         await Office(database).with_ca(**special)
     assert await database.authorities.all() == []
     assert await database.certificates.all(Shelf.ROOTS) == []
+
+
+@pytest.mark.parametrize("key", ["rsa1024", "p256"])
+async def test_what_is_weak_is_made_for_those_who_insist(database: Database, key: str) -> None:
+    await Office(database).with_ca(key=key, digest="sha1", force=True)
+    for shelf in Shelf:
+        (entry,) = await database.certificates.all(shelf)
+        oid = entry.certificate.signature_algorithm
+        assert oid in {"1.2.840.113549.1.1.5", "1.2.840.10045.4.1"}  # with SHA-1
+    (root,) = await database.certificates.all(Shelf.ROOTS)
+    (sub,) = await database.certificates.all(Shelf.CERTIFICATES)
+    for one in (root, sub):
+        assert Link(one.certificate).signed_by(Link(root.certificate))
 
 
 async def test_two_of_one_name_are_refused(database: Database) -> None:
