@@ -328,11 +328,17 @@ class RequestDesk:
             return await self._asked(lease, request)
         except _Lost:
             return request
-        except HandlerTrouble as trouble:
-            return await self._again(lease, request, str(trouble) or trouble.public)
         except Exception as error:  # noqa: BLE001 - one request's trouble is its own
-            self._journal.trouble("request not worked on: defect", error, request=request.id)
-            return await self._again(lease, request, "trouble of our own, see the log")
+            return await self._troubled(lease, request, error)
+
+    async def _troubled(
+        self, lease: str, request: StoredRequest, error: Exception
+    ) -> StoredRequest:
+        """Something went wrong; `request` is with all that was remembered until then."""
+        if isinstance(error, HandlerTrouble):
+            return await self._again(lease, request, str(error) or error.public)
+        self._journal.trouble("request not worked on: defect", error, request=request.id)
+        return await self._again(lease, request, "trouble of our own, see the log")
 
     async def _with_key(self, lease: str, request: StoredRequest) -> StoredRequest:
         """The request with a key, which is stored before anybody is asked."""
@@ -377,7 +383,12 @@ class RequestDesk:
             async with asyncio.timeout(PATIENCE):
                 outcome = await handler.request(order, remember)
         except TimeoutError:
-            raise HandlerTrouble(f"no answer within {PATIENCE:.0f} seconds") from None
+            late = HandlerTrouble(f"no answer within {PATIENCE:.0f} seconds")
+            return await self._troubled(lease, request, late)
+        except _Lost:
+            raise
+        except Exception as error:  # noqa: BLE001 - what was remembered must not be lost by it
+            return await self._troubled(lease, request, error)
         finally:
             await handler.close()
         match outcome:
