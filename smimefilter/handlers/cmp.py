@@ -1,0 +1,418 @@
+"""Certificates by CMP over HTTP: p10cr, polling, and the confirmation of what was issued.
+
+Messages are protected by a shared secret or by the signature of a client certificate. Answers
+are believed where their protection is that of the same secret, or was made by a key whose
+certificate is in the settings, and where transaction and nonce are ours; anything else is
+trouble, never a refusal, since anybody could have said it. So the URL may be plain HTTP.
+
+The transaction is named by the order's id each time, by which a CA that remembers recognises
+it. What was issued is remembered before it is confirmed. A certificate for another key or
+address is declined at the CA, and then refused by who asked.
+
+Leaves messages to `pki/cmp.py` and `pki/cmpmac.py`, HTTP to `remote.py`, checking what was
+issued to `flow/requests.py`. The validity is up to the CA. RFC 4210 §5.3.3 and §5.3.18 ff.,
+RFC 9480, RFC 9483 §4.1.4 (PKCS#10) and §4.4 (polling), RFC 6712 (HTTP). Raises
+`HandlerTrouble`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
+
+from cryptography import x509
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, field_validator
+
+from smimefilter.pki import cmp
+from smimefilter.pki.build import Identity
+from smimefilter.pki.certificate import Certificate, UnreadableCertificate
+from smimefilter.pki.cmp import Protector, Reply, UnreadableCmp
+from smimefilter.pki.cmpasn1 import PkiBody
+from smimefilter.pki.cmpmac import (
+    PASSWORD_BASED_MAC,
+    PBMAC1,
+    MacProtector,
+    is_mac,
+    mac_verifies,
+)
+from smimefilter.pki.request import read_csr
+from smimefilter.ports.handlers import (
+    HandlerTrouble,
+    Issued,
+    Later,
+    NotIssued,
+    Order,
+    Outcome,
+    Remember,
+    Services,
+)
+from smimefilter.trust.signature import scheme_of, verifies
+
+from .remote import (
+    CERTIFICATE_HELP,
+    LONGEST_CHAIN,
+    Link,
+    NotDone,
+    Server,
+    certificates_in,
+    checked_url,
+    client_context,
+    client_identity,
+    status_words,
+)
+
+CONTENT_TYPE: Final = "application/pkixcmp"
+SOONEST, LATEST = timedelta(seconds=5), timedelta(days=1)
+_MACS: Final = {"password-based-mac": PASSWORD_BASED_MAC, "pbmac1": PBMAC1}
+_PASSES: Final = frozenset(  # what is a matter of set-up or of time, not of the request
+    {
+        "badMessageCheck", "badTime", "wrongAuthority", "missingTimeStamp", "wrongIntegrity",
+        "badRecipientNonce", "timeNotAvailable", "badSenderNonce", "signerNotTrusted",
+        "transactionIdInUse", "unsupportedVersion", "notAuthorized", "systemUnavail",
+        "systemFailure",
+    }
+)  # fmt: skip
+
+
+def _url(text: str) -> str:
+    return checked_url(text, ("https", "http"))
+
+
+class CmpSettings(Server):
+    """A CMP server, and how messages are protected."""
+
+    url: Annotated[str, AfterValidator(_url)] = Field(
+        description="Of the CMP server, with its path: https://HOST/.well-known/cmp/p/NAME"
+    )
+    recipient: str = Field(
+        "", description="The name of the CA, where it wants that: CN=Example CA,C=DE"
+    )
+    reference: str = Field(
+        "", max_length=64, description="The reference number that goes with the secret."
+    )
+    secret: SecretStr | None = Field(
+        None, description="The shared secret that messages are protected by."
+    )
+    mac: Literal["password-based-mac", "pbmac1"] = Field(
+        "password-based-mac", description="How they are protected by it."
+    )
+    client_certificate: SecretStr | None = Field(
+        None, description=f"{CERTIFICATE_HELP} It signs messages where there is no secret."
+    )
+    client_key: SecretStr | None = Field(
+        None, description="Its key as PEM, where that is not in the same file."
+    )
+    client_password: SecretStr | None = Field(
+        None, description="The password of the key or PKCS#12 file."
+    )
+    signer_certificates: str = Field(
+        "", description="The certificates that the CA signs its messages with, PEM."
+    )
+    implicit_confirm: bool = Field(
+        False, description="Ask the CA to do without a confirmation."
+    )
+
+    @field_validator("recipient")
+    @classmethod
+    def _is_a_name(cls, text: str) -> str:
+        try:
+            x509.Name.from_rfc4514_string(text)
+        except ValueError:
+            raise ValueError("should be a name such as CN=Example CA,C=DE") from None
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class _Credentials:
+    """How we protect, and whom we believe."""
+
+    sender: bytes  # Name, DER
+    kid: bytes
+    secret: bytes | None
+    mac: str
+    identity: Identity | None
+    signers: tuple[Certificate, ...]
+
+    def __repr__(self) -> str:
+        return "<_Credentials>"
+
+    def protector(self) -> Protector:
+        """For one message."""
+        if self.secret is not None:
+            return MacProtector(self.secret, self.mac)
+        assert self.identity is not None
+        return cmp.Signer(self.identity.key)
+
+    @property
+    def shown(self) -> tuple[Certificate, ...]:
+        """Certificates that go with what we sign."""
+        if self.secret is not None or self.identity is None:
+            return ()
+        return (self.identity.certificate, *self.identity.chain)
+
+    def believes(self, reply: Reply) -> bool:
+        """Whether somebody that we know protected it. Raises `UnreadableCmp`."""
+        if not reply.algorithm or not reply.protection:
+            return False
+        if is_mac(reply.algorithm):
+            return self.secret is not None and mac_verifies(
+                self.secret, reply.algorithm, reply.covered, reply.protection
+            )
+        scheme = scheme_of(reply.algorithm)
+        return scheme is not None and any(
+            verifies(one.public_key, scheme, reply.protection, reply.covered)
+            for one in self.signers
+        )
+
+
+class Cmp:
+    """Asks a CMP server."""
+
+    title: ClassVar[str] = "CMP (RFC 9480)"
+    settings: ClassVar[type[BaseModel]] = CmpSettings
+    answers_later: ClassVar[bool] = True
+    can_download: ClassVar[bool] = False
+    can_upload: ClassVar[bool] = False
+
+    def __init__(
+        self, settings: CmpSettings, credentials: _Credentials, link: Link, services: Services
+    ) -> None:
+        self._settings = settings
+        self._credentials = credentials
+        self._link = link
+        self._clock = services.clock
+        self._recipient = _name(settings.recipient)
+
+    @classmethod
+    def opened(cls, settings: CmpSettings, services: Services) -> Self:
+        """A handler. Raises `HandlerTrouble` for credentials that do not do."""
+        credentials = _credentials(settings)
+        context = client_context(settings.ca_certificates, credentials.identity)
+        link = Link(settings.url, context, settings.timeout)
+        if settings.secret:
+            link.hide(settings.secret.get_secret_value())
+        return cls(settings, credentials, link, services)
+
+    async def request(self, order: Order, remember: Remember) -> Outcome:
+        """Ask for a certificate, or go on with what was begun."""
+        state = order.state
+        if "certificate" in state:
+            return await self._confirmed(order, state, again=True)
+        if "poll" in state:
+            return await self._polled(order, state, remember)
+        if not state:
+            await remember({"asked": True})
+        try:
+            body = cmp.request_body(order.csr)
+            reply = await self._exchange(bytes.fromhex(order.id), body, first=True)
+        except NotDone:
+            await remember({})
+            raise
+        if "transactionIdInUse" in reply.failures:  # an earlier message of ours arrived
+            return await self._polled(order, _polling(cmp.NO_CERT_REQ_ID, reply), remember)
+        if reply.status == cmp.WAITING:
+            waiting = _polling(reply.cert_req_id, reply)
+            await remember(waiting)
+            return await self._polled(order, waiting, remember)
+        return await self._answered(order, reply, remember)
+
+    async def test(self) -> str:
+        """Whether the server answers, and each takes the other's protection."""
+        transaction = secrets.token_bytes(16)
+        reply = await self._exchange(transaction, cmp.question_body())
+        if reply.kind == "error" and _PASSES.intersection(reply.failures):
+            raise self._told(reply)
+        return "the CMP server answers, and its protection is good"
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._link.close()
+
+    # the steps
+
+    async def _polled(
+        self, order: Order, state: Mapping[str, Any], remember: Remember
+    ) -> Outcome:
+        reply = await self._exchange(
+            bytes.fromhex(order.id),
+            cmp.poll_body(int(state["poll"])),
+            their_nonce=bytes.fromhex(state["nonce"]),
+        )
+        return await self._answered(order, reply, remember)
+
+    async def _answered(self, order: Order, reply: Reply, remember: Remember) -> Outcome:
+        if reply.kind == "poll_rep":
+            wait = timedelta(seconds=min(max(reply.check_after, 0), LATEST.total_seconds()))
+            note = self._link.shown(reply.text)
+            return Later(
+                "in work at the CA" + (f": {note}" if note else ""),
+                _polling(reply.cert_req_id, reply),
+                max(wait, SOONEST),
+            )
+        if reply.status == cmp.WAITING:
+            return Later("in work at the CA", _polling(reply.cert_req_id, reply))
+        if reply.kind == "error" or reply.status == cmp.REJECTION:
+            return self._refused(reply)
+        if reply.kind != "cp" or not reply.certificate:
+            raise HandlerTrouble(f"the CA answers without a certificate, status {reply.status}")
+        state = {
+            "certificate": _text(reply.certificate),
+            "chain": [_text(one) for one in reply.others[:LONGEST_CHAIN]],
+            "request": reply.cert_req_id,
+            "nonce": reply.nonce.hex(),
+        }
+        if reply.implicit_confirm and self._settings.implicit_confirm:
+            return _issued(state)
+        await remember(state)
+        return await self._confirmed(order, state)
+
+    async def _confirmed(
+        self, order: Order, state: Mapping[str, Any], *, again: bool = False
+    ) -> Outcome:
+        """Tell the CA whether its certificate is taken; what came of the order."""
+        issued = _issued(state)
+        certificate = issued.certificate
+        taken = read_csr(order.csr).is_answered_by(certificate) and certificate.addresses == (
+            order.address,
+        )
+        reply = await self._exchange(
+            bytes.fromhex(order.id),
+            cmp.confirm_body(certificate, int(state["request"]), taken=taken),
+            their_nonce=bytes.fromhex(state["nonce"]),
+            version=cmp.version_for(certificate),
+        )
+        if reply.kind == "pkiconf" or not taken or "certConfirmed" in reply.failures:
+            return issued
+        if reply.kind != "error":
+            raise HandlerTrouble("the CA answers the confirmation with something else")
+        if again and not _PASSES.intersection(reply.failures):
+            return issued  # an earlier confirmation arrived, and ended the transaction
+        return self._refused(reply)
+
+    def _refused(self, reply: Reply) -> NotIssued:
+        """A refusal for good. Raises `HandlerTrouble` for one that may pass."""
+        if _PASSES.intersection(reply.failures):
+            raise self._told(reply)
+        return NotIssued(f"the CA refuses: {self._said(reply)}")
+
+    def _told(self, reply: Reply) -> HandlerTrouble:
+        return HandlerTrouble(f"the CA answers: {self._said(reply)}")
+
+    def _said(self, reply: Reply) -> str:
+        why = ", ".join(reply.failures)
+        said = self._link.shown(reply.text)
+        if said and why:
+            return f"{said} ({why})"
+        return said or why or f"status {reply.status}"
+
+    # one message and its answer
+
+    async def _exchange(
+        self,
+        transaction: bytes,
+        body: PkiBody,
+        *,
+        their_nonce: bytes = b"",
+        first: bool = False,
+        version: int = cmp.CMP2000,
+    ) -> Reply:
+        """The answer to a message, verified. Raises `HandlerTrouble`."""
+        nonce = secrets.token_bytes(16)
+        head = cmp.Head(
+            sender=self._credentials.sender,
+            recipient=self._recipient,
+            sender_kid=self._credentials.kid,
+            transaction=transaction,
+            nonce=nonce,
+            their_nonce=their_nonce,
+            now=self._clock(),
+            implicit_confirm=first and self._settings.implicit_confirm,
+            version=version,
+        )
+        protector, shown = self._credentials.protector(), self._credentials.shown
+        message = await asyncio.to_thread(cmp.build, head, body, protector, shown)
+        answer = await self._link.ask(
+            "POST", "", message, content_type=CONTENT_TYPE, accept=CONTENT_TYPE
+        )
+        if answer.status != 200 and answer.content_type != CONTENT_TYPE:
+            raise self._link.trouble(answer)
+        try:
+            reply = cmp.read_reply(answer.body)
+            believed = await asyncio.to_thread(self._credentials.believes, reply)
+        except (UnreadableCmp, UnreadableCertificate) as error:
+            raise HandlerTrouble(f"the CA's answer is not understood: {error}") from None
+        if not believed:
+            raise HandlerTrouble(self._unbelieved(reply, answer.status))
+        if reply.transaction != transaction or reply.our_nonce != nonce:
+            raise HandlerTrouble("the CA's answer is not one to what was asked")
+        return reply
+
+    def _unbelieved(self, reply: Reply, status: int) -> str:
+        if reply.protection:
+            return "the protection of the CA's answer is not that of anybody known"
+        if reply.kind == "error":
+            return f"somebody answers without protection: {self._said(reply)}"
+        return f"the CA's answer is without protection ({status_words(status)})"
+
+
+def _credentials(settings: CmpSettings) -> _Credentials:
+    identity = None
+    if settings.client_certificate is not None:
+        identity = client_identity(
+            settings.client_certificate, settings.client_key, settings.client_password
+        )
+    signers: tuple[Certificate, ...] = ()
+    if settings.signer_certificates.strip():
+        signers = tuple(certificates_in(settings.signer_certificates.encode()))
+    if settings.secret is not None:
+        if not settings.reference:
+            raise HandlerTrouble("a secret needs its reference")
+        sender = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, settings.reference)])
+        return _Credentials(
+            sender.public_bytes(),
+            settings.reference.encode(),
+            settings.secret.get_secret_value().encode(),
+            _MACS[settings.mac],
+            identity,
+            signers,
+        )
+    if identity is None:
+        raise HandlerTrouble("needs a secret, or a client_certificate")
+    if not signers:
+        raise HandlerTrouble("needs signer_certificates, by which the CA's answers are known")
+    try:
+        cmp.Signer(identity.key)
+    except ValueError as error:
+        raise HandlerTrouble(f"the client key is {error}") from None
+    certificate = identity.certificate
+    kid = certificate.subject_key_id or b""
+    return _Credentials(certificate.subject_der, kid, None, "", identity, signers)
+
+
+def _name(text: str) -> bytes:
+    return x509.Name.from_rfc4514_string(text).public_bytes()
+
+
+def _polling(cert_req_id: int, reply: Reply) -> dict[str, Any]:
+    return {"poll": cert_req_id, "nonce": reply.nonce.hex()}
+
+
+def _issued(state: Mapping[str, Any]) -> Issued:
+    """What was remembered. Raises `HandlerTrouble` where it is no certificate."""
+    try:
+        certificate, *others = (
+            Certificate.read(base64.b64decode(one))
+            for one in (state["certificate"], *state["chain"])
+        )
+        return Issued(certificate, tuple(one for one in others if one.is_ca))
+    except UnreadableCertificate as error:
+        raise HandlerTrouble(f"the CA's certificate cannot be read: {error}") from None
+
+
+def _text(der: bytes) -> str:
+    return base64.b64encode(der).decode()
