@@ -57,7 +57,6 @@ from .remote import (
     CERTIFICATE_HELP,
     LONGEST_CHAIN,
     Link,
-    NotDone,
     Server,
     certificates_in,
     checked_url,
@@ -205,16 +204,14 @@ class Cmp:
             return await self._confirmed(order, state, again=True)
         if "poll" in state:
             return await self._polled(order, state, remember)
-        if not state:
-            await remember({"asked": True})
-        try:
-            body = cmp.request_body(order.csr)
-            reply = await self._exchange(bytes.fromhex(order.id), body, first=True)
-        except NotDone:
-            await remember({})
-            raise
+        body = cmp.request_body(order.csr)
+        reply = await self._exchange(bytes.fromhex(order.id), body, first=True)
         if "transactionIdInUse" in reply.failures:  # an earlier message of ours arrived
-            return await self._polled(order, _polling(cmp.NO_CERT_REQ_ID, reply), remember)
+            earlier = _polling(cmp.NO_CERT_REQ_ID, reply)
+            outcome = await self._polled(order, earlier, remember)
+            if isinstance(outcome, NotIssued):  # of the question, not of the order
+                raise HandlerTrouble(f"the CA has the order already, but {outcome.reason}")
+            return outcome
         if reply.status == cmp.WAITING:
             waiting = _polling(reply.cert_req_id, reply)
             await remember(waiting)
@@ -368,7 +365,10 @@ def _credentials(settings: CmpSettings) -> _Credentials:
         )
     signers: tuple[Certificate, ...] = ()
     if settings.signer_certificates.strip():
-        signers = tuple(certificates_in(settings.signer_certificates.encode()))
+        try:
+            signers = tuple(certificates_in(settings.signer_certificates.encode()))
+        except HandlerTrouble:
+            raise HandlerTrouble("signer_certificates holds no certificates") from None
     if settings.secret is not None:
         if not settings.reference:
             raise HandlerTrouble("a secret needs its reference")

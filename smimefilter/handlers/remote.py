@@ -53,11 +53,11 @@ class NotDone(HandlerTrouble):
 
 
 def _https(url: str) -> str:
-    return checked_url(url, ("https",))
+    return checked_url(url, ("https",)).rstrip("/")  # paths are put behind it
 
 
 def checked_url(url: str, schemes: Sequence[str]) -> str:
-    """The URL of a service, without a slash at its end. Raises `ValueError`."""
+    """The URL of a service. Raises `ValueError`."""
     try:
         parts = urlsplit(url.strip())
         bare = parts.port is None or parts.port > 0
@@ -67,7 +67,7 @@ def checked_url(url: str, schemes: Sequence[str]) -> str:
         raise ValueError(f"should be a URL that begins with {' or '.join(schemes)}://")
     if parts.username is not None or parts.query or parts.fragment or not url.isprintable():
         raise ValueError("should be a URL without user name, query and fragment")
-    return url.strip().rstrip("/")
+    return url.strip()
 
 
 HttpsUrl = Annotated[str, AfterValidator(_https)]
@@ -127,11 +127,14 @@ def client_identity(
 
 
 def client_context(roots: str, identity: Identity | None) -> ssl.SSLContext:
-    """TLS as a client. Raises `HandlerTrouble`."""
+    """TLS as a client; `roots` as settings have them. Raises `HandlerTrouble`."""
     try:
-        context = ssl.create_default_context(cadata=roots.strip() or None)
-    except (ssl.SSLError, ValueError):
-        raise HandlerTrouble("ca_certificates holds no certificates as PEM") from None
+        given = b"".join(one.der for one in read(roots.encode(), keys=False).certificates)
+    except UnreadableKeyFile as error:
+        if roots.strip():
+            raise HandlerTrouble(f"ca_certificates cannot be read: {error}") from None
+        given = b""
+    context = ssl.create_default_context(cadata=given or None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if identity is not None:
         _show(context, identity)
@@ -310,12 +313,11 @@ def _seconds(text: str) -> int:
 
 def _words(error: Exception) -> tuple[type[HandlerTrouble], str]:
     """What a failure is told as, and whether the CA can have done something."""
-    for cause in (error, getattr(error, "os_error", None), error.__cause__):
+    for cause in (getattr(error, "os_error", None), error.__cause__):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return NotDone, f"its certificate is not trusted: {cleaned(cause.verify_message)}"
         if isinstance(cause, ssl.SSLError):
-            alert = "ALERT" in (cause.reason or "")
-            return NotDone, "refuses our client certificate" if alert else "TLS failed"
+            return NotDone, "TLS failed"
     match error:
         case aiohttp.ClientConnectorCertificateError():
             return NotDone, "its certificate is not trusted"
@@ -329,8 +331,10 @@ def _words(error: Exception) -> tuple[type[HandlerTrouble], str]:
             return HandlerTrouble, "its answer is cut off"
         case aiohttp.ClientResponseError():
             return HandlerTrouble, "its answer is not HTTP"
-        case _:
-            return HandlerTrouble, "closed the connection without an answer"
+        case _:  # TLS 1.3 lets a client believe that it is taken until it hears nothing
+            return HandlerTrouble, (
+                "closed the connection without an answer; perhaps our certificate is not taken"
+            )
 
 
 def status_words(status: int) -> str:
