@@ -77,6 +77,8 @@ _PASSES: Final = frozenset(  # what is a matter of set-up or of time, not of the
     }
 )  # fmt: skip
 
+_ENDED: Final = frozenset({"badRecipientNonce", "transactionIdInUse"})
+
 
 def _url(text: str) -> str:
     return checked_url(text, ("https", "http"))
@@ -201,7 +203,7 @@ class Cmp:
         """Ask for a certificate, or go on with what was begun."""
         state = order.state
         if "certificate" in state:
-            return await self._confirmed(order, state, again=True)
+            return await self._confirmed(order, state, remember, again=True)
         if "poll" in state:
             return await self._polled(order, state, remember)
         body = cmp.request_body(order.csr)
@@ -266,10 +268,10 @@ class Cmp:
         if reply.implicit_confirm and self._settings.implicit_confirm:
             return _issued(state)
         await remember(state)
-        return await self._confirmed(order, state)
+        return await self._confirmed(order, state, remember)
 
     async def _confirmed(
-        self, order: Order, state: Mapping[str, Any], *, again: bool = False
+        self, order: Order, state: Mapping[str, Any], remember: Remember, *, again: bool = False
     ) -> Outcome:
         """Tell the CA whether its certificate is taken; what came of the order."""
         issued = _issued(state)
@@ -287,8 +289,9 @@ class Cmp:
             return issued
         if reply.kind != "error":
             raise HandlerTrouble("the CA answers the confirmation with something else")
-        if again and not _PASSES.intersection(reply.failures):
+        if again and not _PASSES.difference(_ENDED).intersection(reply.failures):
             return issued  # an earlier confirmation arrived, and ended the transaction
+        await remember({**state, "nonce": reply.nonce.hex()})
         return self._refused(reply)
 
     def _refused(self, reply: Reply) -> NotIssued:

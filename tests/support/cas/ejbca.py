@@ -48,12 +48,16 @@ class FakeEjbca(CaServer):
         self.double = True  # search gives base64 of base64
 
     def settings(self, **special: Any) -> dict[str, Any]:
-        return self.tls() | {
-            "url": self.url + BASE,
-            "certificate_authority": "Mail CA",
-            "certificate_profile": "SMIME",
-            "end_entity_profile": "Employee",
-        } | special
+        return (
+            self.tls()
+            | {
+                "url": self.url + BASE,
+                "certificate_authority": "Mail CA",
+                "certificate_profile": "SMIME",
+                "end_entity_profile": "Employee",
+            }
+            | special
+        )
 
     def decide(self, *, approve: bool) -> None:
         """Everything that waits."""
@@ -63,7 +67,9 @@ class FakeEjbca(CaServer):
     async def answer(self, asked: Asked) -> web.StreamResponse:
         path = asked.path.removeprefix(BASE)
         if (asked.method, path) == ("GET", "/v1/ca"):
-            return web.json_response({"certificate_authorities": [{"id": 1, "name": "Mail CA"}]})
+            return web.json_response(
+                {"certificate_authorities": [{"id": 1, "name": "Mail CA"}]}
+            )
         if asked.method == "GET" and path.endswith("/certificate/download"):
             return self._download(unquote(path.split("/")[3]))
         body = json.loads(asked.body)

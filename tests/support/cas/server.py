@@ -1,8 +1,8 @@
 """A CA for tests, over mutual TLS on a port of its own; what it says is up to its kind.
 
-    async with FakeEjbca() as ca:
-        handler = Ejbca.opened(ca.settings(), Services())
-        ca.fault = Fault.SILENT
+async with FakeEjbca() as ca:
+    handler = Ejbca.opened(ca.settings(), Services())
+    ca.fault = Fault.SILENT
 """
 
 from __future__ import annotations

@@ -207,9 +207,7 @@ async def test_what_may_be_over_later(ca: FakeEjbca, status: int) -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("status", [200, 201, 202])
-async def test_answers_that_are_not_understood(
-    ca: FakeEjbca, status: int, body: bytes
-) -> None:
+async def test_answers_that_are_not_understood(ca: FakeEjbca, status: int, body: bytes) -> None:
     ca.reply = (status, body, "application/json")
     assert "the CA's answer" in await trouble(ca)
 

@@ -202,7 +202,9 @@ async def test_a_client_certificate_of_somebody_else_is_not_taken() -> None:
 
 async def test_a_server_of_another_root_is_not_trusted() -> None:
     async with Echo() as server:
-        found = await trouble(link(server, roots=certificates_pem([stranger().chain[0]]).decode()))
+        found = await trouble(
+            link(server, roots=certificates_pem([stranger().chain[0]]).decode())
+        )
         assert isinstance(found, NotDone)
         assert "certificate is not trusted" in str(found)
         assert not server.asked
@@ -273,7 +275,16 @@ class Shape(BaseModel):
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b"null", b'{"number": "x"}', b"[" * 500_000, b"\xff", b'{"number": 1e9999}'],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"number": "x"}',
+        b"[" * 500_000,
+        b"\xff",
+        b'{"number": 1e9999}',
+    ],
 )
 def test_json_that_is_none_is_trouble(body: bytes) -> None:
     with pytest.raises(HandlerTrouble, match="the CA's answer is not understood"):
@@ -309,7 +320,9 @@ def test_certificates_are_read_in_every_form(text: bytes) -> None:
     assert certificates_in(text) == [ALICE]
 
 
-@pytest.mark.parametrize("text", [b"", b"rubbish", b"AAAA", base64.b64encode(b"0" * 99), b"\x30"])
+@pytest.mark.parametrize(
+    "text", [b"", b"rubbish", b"AAAA", base64.b64encode(b"0" * 99), b"\x30"]
+)
 def test_what_holds_no_certificate_is_trouble(text: bytes) -> None:
     with pytest.raises(HandlerTrouble, match="holds no certificate"):
         certificates_in(text)
