@@ -9,10 +9,11 @@ The transaction is named by the order's id each time, by which a CA that remembe
 it. What was issued is remembered before it is confirmed. A certificate for another key or
 address is declined at the CA, and then refused by who asked.
 
-Leaves messages to `pki/cmp.py` and `pki/cmpmac.py`, HTTP to `remote.py`, checking what was
-issued to `flow/requests.py`. The validity is up to the CA. RFC 4210 §5.3.3 and §5.3.18 ff.,
-RFC 9480, RFC 9483 §4.1.4 (PKCS#10) and §4.4 (polling), RFC 6712 (HTTP). Raises
-`HandlerTrouble`.
+Leaves messages to `pki/cmp.py`, their protection to `cmpsettings.py`, HTTP to `remote.py`,
+checking what was issued to `flow/requests.py`. The validity is up to the CA.
+
+RFC 4210 §5.3.3 and §5.3.18 ff., RFC 9480, RFC 9483 §4.1.4 (PKCS#10) and §4.4 (polling),
+RFC 6712 (HTTP). Raises `HandlerTrouble`.
 """
 
 from __future__ import annotations
@@ -21,25 +22,15 @@ import asyncio
 import base64
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Final, Literal, Self
+from typing import Any, ClassVar, Final, Self
 
-from cryptography import x509
-from pydantic import AfterValidator, BaseModel, Field, SecretStr, field_validator
+from pydantic import BaseModel
 
 from smimefilter.pki import cmp
-from smimefilter.pki.build import Identity
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
-from smimefilter.pki.cmp import Protector, Reply, UnreadableCmp
+from smimefilter.pki.cmp import Reply, UnreadableCmp
 from smimefilter.pki.cmpasn1 import PkiBody
-from smimefilter.pki.cmpmac import (
-    PASSWORD_BASED_MAC,
-    PBMAC1,
-    MacProtector,
-    is_mac,
-    mac_verifies,
-)
 from smimefilter.pki.request import read_csr
 from smimefilter.ports.handlers import (
     HandlerTrouble,
@@ -51,23 +42,12 @@ from smimefilter.ports.handlers import (
     Remember,
     Services,
 )
-from smimefilter.trust.signature import scheme_of, verifies
 
-from .remote import (
-    CERTIFICATE_HELP,
-    LONGEST_CHAIN,
-    Link,
-    Server,
-    certificates_in,
-    checked_url,
-    client_context,
-    client_identity,
-    status_words,
-)
+from .cmpsettings import CmpSettings, Credentials, credentials_of, name_of
+from .remote import LONGEST_CHAIN, Link, client_context, status_words
 
 CONTENT_TYPE: Final = "application/pkixcmp"
 SOONEST, LATEST = timedelta(seconds=5), timedelta(days=1)
-_MACS: Final = {"password-based-mac": PASSWORD_BASED_MAC, "pbmac1": PBMAC1}
 _PASSES: Final = frozenset(  # what is a matter of set-up or of time, not of the request
     {
         "badMessageCheck", "badTime", "wrongAuthority", "missingTimeStamp", "wrongIntegrity",
@@ -80,97 +60,6 @@ _PASSES: Final = frozenset(  # what is a matter of set-up or of time, not of the
 _ENDED: Final = frozenset({"badRecipientNonce", "transactionIdInUse"})
 
 
-def _url(text: str) -> str:
-    return checked_url(text, ("https", "http"))
-
-
-class CmpSettings(Server):
-    """A CMP server, and how messages are protected."""
-
-    url: Annotated[str, AfterValidator(_url)] = Field(
-        description="Of the CMP server, with its path: https://HOST/.well-known/cmp/p/NAME"
-    )
-    recipient: str = Field(
-        "", description="The name of the CA, where it wants that: CN=Example CA,C=DE"
-    )
-    reference: str = Field(
-        "", max_length=64, description="The reference number that goes with the secret."
-    )
-    secret: SecretStr | None = Field(
-        None, description="The shared secret that messages are protected by."
-    )
-    mac: Literal["password-based-mac", "pbmac1"] = Field(
-        "password-based-mac", description="How they are protected by it."
-    )
-    client_certificate: SecretStr | None = Field(
-        None, description=f"{CERTIFICATE_HELP} It signs messages where there is no secret."
-    )
-    client_key: SecretStr | None = Field(
-        None, description="Its key as PEM, where that is not in the same file."
-    )
-    client_password: SecretStr | None = Field(
-        None, description="The password of the key or PKCS#12 file."
-    )
-    signer_certificates: str = Field(
-        "", description="The certificates that the CA signs its messages with, PEM."
-    )
-    implicit_confirm: bool = Field(
-        False, description="Ask the CA to do without a confirmation."
-    )
-
-    @field_validator("recipient")
-    @classmethod
-    def _is_a_name(cls, text: str) -> str:
-        try:
-            x509.Name.from_rfc4514_string(text)
-        except ValueError:
-            raise ValueError("should be a name such as CN=Example CA,C=DE") from None
-        return text
-
-
-@dataclass(frozen=True, slots=True)
-class _Credentials:
-    """How we protect, and whom we believe."""
-
-    sender: bytes  # Name, DER
-    kid: bytes
-    secret: bytes | None
-    mac: str
-    identity: Identity | None
-    signers: tuple[Certificate, ...]
-
-    def __repr__(self) -> str:
-        return "<_Credentials>"
-
-    def protector(self) -> Protector:
-        """For one message."""
-        if self.secret is not None:
-            return MacProtector(self.secret, self.mac)
-        assert self.identity is not None
-        return cmp.Signer(self.identity.key)
-
-    @property
-    def shown(self) -> tuple[Certificate, ...]:
-        """Certificates that go with what we sign."""
-        if self.secret is not None or self.identity is None:
-            return ()
-        return (self.identity.certificate, *self.identity.chain)
-
-    def believes(self, reply: Reply) -> bool:
-        """Whether somebody that we know protected it. Raises `UnreadableCmp`."""
-        if not reply.algorithm or not reply.protection:
-            return False
-        if is_mac(reply.algorithm):
-            return self.secret is not None and mac_verifies(
-                self.secret, reply.algorithm, reply.covered, reply.protection
-            )
-        scheme = scheme_of(reply.algorithm)
-        return scheme is not None and any(
-            verifies(one.public_key, scheme, reply.protection, reply.covered)
-            for one in self.signers
-        )
-
-
 class Cmp:
     """Asks a CMP server."""
 
@@ -181,18 +70,18 @@ class Cmp:
     can_upload: ClassVar[bool] = False
 
     def __init__(
-        self, settings: CmpSettings, credentials: _Credentials, link: Link, services: Services
+        self, settings: CmpSettings, credentials: Credentials, link: Link, services: Services
     ) -> None:
         self._settings = settings
         self._credentials = credentials
         self._link = link
         self._clock = services.clock
-        self._recipient = _name(settings.recipient)
+        self._recipient = name_of(settings.recipient)
 
     @classmethod
     def opened(cls, settings: CmpSettings, services: Services) -> Self:
         """A handler. Raises `HandlerTrouble` for credentials that do not do."""
-        credentials = _credentials(settings)
+        credentials = credentials_of(settings)
         context = client_context(settings.ca_certificates, credentials.identity)
         link = Link(settings.url, context, settings.timeout)
         if settings.secret:
@@ -358,47 +247,6 @@ class Cmp:
         if reply.kind == "error":
             return f"somebody answers without protection: {self._said(reply)}"
         return f"the CA's answer is without protection ({status_words(status)})"
-
-
-def _credentials(settings: CmpSettings) -> _Credentials:
-    identity = None
-    if settings.client_certificate is not None:
-        identity = client_identity(
-            settings.client_certificate, settings.client_key, settings.client_password
-        )
-    signers: tuple[Certificate, ...] = ()
-    if settings.signer_certificates.strip():
-        try:
-            signers = tuple(certificates_in(settings.signer_certificates.encode()))
-        except HandlerTrouble:
-            raise HandlerTrouble("signer_certificates holds no certificates") from None
-    if settings.secret is not None:
-        if not settings.reference:
-            raise HandlerTrouble("a secret needs its reference")
-        sender = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, settings.reference)])
-        return _Credentials(
-            sender.public_bytes(),
-            settings.reference.encode(),
-            settings.secret.get_secret_value().encode(),
-            _MACS[settings.mac],
-            identity,
-            signers,
-        )
-    if identity is None:
-        raise HandlerTrouble("needs a secret, or a client_certificate")
-    if not signers:
-        raise HandlerTrouble("needs signer_certificates, by which the CA's answers are known")
-    try:
-        cmp.Signer(identity.key)
-    except ValueError as error:
-        raise HandlerTrouble(f"the client key is {error}") from None
-    certificate = identity.certificate
-    kid = certificate.subject_key_id or b""
-    return _Credentials(certificate.subject_der, kid, None, "", identity, signers)
-
-
-def _name(text: str) -> bytes:
-    return x509.Name.from_rfc4514_string(text).public_bytes()
 
 
 def _polling(cert_req_id: int, reply: Reply) -> dict[str, Any]:

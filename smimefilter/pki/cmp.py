@@ -134,7 +134,7 @@ def build(
     if head.implicit_confirm:
         header["general_info"] = [{"type": _IMPLICIT_CONFIRM, "value": core.Null()}]
     finished = PkiHeader(header)
-    bits = protector.protect(_covered(finished, body))
+    bits = protector.protect(covered_bytes(finished, body))
     message = {"header": finished, "body": body, "protection": bits}
     if certificates:
         message["extra_certs"] = [x509.Certificate.load(one.der) for one in certificates]
@@ -145,8 +145,8 @@ def _directory_name(der: bytes) -> x509.GeneralName:
     return x509.GeneralName("directory_name", x509.Name.load(der))
 
 
-def _covered(header: PkiHeader, body: PkiBody) -> bytes:
-    """ProtectedPart, RFC 4210 §5.1.3."""
+def covered_bytes(header: PkiHeader, body: PkiBody) -> bytes:
+    """What protection is made of: ProtectedPart, DER, RFC 4210 §5.1.3."""
     inside = header.dump() + body.dump()
     return bytes(core.Sequence(contents=inside).dump())
 
@@ -231,7 +231,7 @@ def _reply(message: PkiMessage) -> Reply:
         our_nonce=header["recip_nonce"].native or b"",
         algorithm=b"" if _absent(algorithm) else algorithm.untag().dump(),
         protection=b"" if _absent(bits) else bytes(bits.native),
-        covered=_covered(header, body),
+        covered=covered_bytes(header, body),
         implicit_confirm=any(
             one["type"].dotted == _IMPLICIT_CONFIRM for one in header["general_info"] or ()
         ),

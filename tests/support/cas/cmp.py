@@ -10,7 +10,7 @@ from aiohttp import web
 from asn1crypto import x509
 
 from smimefilter.pki.certificate import Certificate
-from smimefilter.pki.cmp import FAILURES, Head, Protector, Signer, _covered, build
+from smimefilter.pki.cmp import FAILURES, Head, Protector, Signer, build, covered_bytes
 from smimefilter.pki.cmpasn1 import CertOrEncCert, PkiBody, PkiMessage
 from smimefilter.pki.cmpmac import PASSWORD_BASED_MAC, MacProtector, mac_verifies
 from smimefilter.pki.export import certificates_pem
@@ -134,7 +134,7 @@ class FakeCmp(CaServer):
     def _knows(self, message: PkiMessage) -> bool:
         header = message["header"]
         algorithm = header["protection_alg"].untag().dump()
-        bits, covered = message["protection"].native, _covered(header, message["body"])
+        bits, covered = message["protection"].native, covered_bytes(header, message["body"])
         if self.signer is None:
             assert header["sender_kid"].native == REFERENCE.encode()
             return mac_verifies(self.secret, algorithm, covered, bits)

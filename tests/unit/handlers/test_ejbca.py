@@ -184,11 +184,11 @@ async def test_where_nothing_was_done_nothing_needs_to_be_looked_for(ca: FakeEjb
 
 @pytest.mark.parametrize("status", [400, 409, 413, 422])
 async def test_refused_for_good(ca: FakeEjbca, status: int) -> None:
-    refusing = FakeEjbca()
-    refusing._enrol = lambda body: error(status, "profile\nsays no")  # type: ignore[method-assign]
-    async with refusing:
-        outcome = await ask(refusing)
-    assert outcome == NotIssued("EJBCA refuses: profile says no")
+    def refuse(body: dict[str, Any]) -> Any:
+        return error(status, "profile\nsays no")
+
+    ca._enrol = refuse  # type: ignore[method-assign]
+    assert await ask(ca) == NotIssued("EJBCA refuses: profile says no")
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 405, 429, 500, 502, 503, 504, 302, 204, 299])

@@ -4,15 +4,15 @@ within limits."""
 from __future__ import annotations
 
 import base64
-import os
 import ssl
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 from pydantic import BaseModel, SecretStr
 
-from smimefilter.handlers.registry import installed
+from smimefilter.handlers.registry import Registry, installed
 from smimefilter.handlers.remote import (
     Answer,
     Link,
@@ -33,7 +33,9 @@ from smimefilter.pki.export import (
 )
 from smimefilter.pki.request import read_csr
 from smimefilter.ports.handlers import HandlerTrouble
-from tests.support.cas.desk import order
+from smimefilter.ports.requests import AuditRecord
+from smimefilter.store.database import Database
+from tests.support.cas.desk import MASTER, Services, order
 from tests.support.cas.server import (
     PASSWORD,
     Asked,
@@ -44,7 +46,7 @@ from tests.support.cas.server import (
     stranger,
     tls_root,
 )
-from tests.support.pki import root
+from tests.support.pki import NOW, root
 
 ROOTS = certificates_pem([tls_root().certificate]).decode()
 
@@ -135,15 +137,15 @@ def test_the_key_gets_to_no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     load = ssl.SSLContext.load_cert_chain
 
     def watched(self: ssl.SSLContext, place: str, **given: Any) -> None:
-        with open(place, "rb") as file:  # noqa: PTH123 - a link that leads nowhere by name
-            places.append((os.readlink(place), b"ENCRYPTED PRIVATE KEY" in file.read()))
+        content = Path(place).read_bytes()
+        places.append((str(Path(place).readlink()), b"ENCRYPTED PRIVATE KEY" in content))
         load(self, place, **given)
 
     monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", watched)
-    before = os.listdir("/proc/self/fd")
+    before = len(list(Path("/proc/self/fd").iterdir()))
     client_context(ROOTS, ONE)
     assert places == [("/memfd:client (deleted)", True)]
-    assert os.listdir("/proc/self/fd") == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_roots_that_are_none_are_told() -> None:
@@ -338,3 +340,25 @@ def test_the_certificate_for_our_key_is_chosen_wherever_it_stands() -> None:
     assert found is not None
     assert found.certificate == other
     assert chosen([ca], csr) is None
+
+
+# settings in the store
+
+
+async def test_settings_are_set_step_by_step_and_secrets_not_shown(database: Database) -> None:
+    registry = Registry(database.handlers, MASTER, Services())
+    record = AuditRecord(NOW, "ejbca", "configured")
+    missing = await registry.configure(
+        "ejbca", {"url": "https://ca.test/ejbca/", "client_password": PASSWORD}, record
+    )
+    assert "client_certificate" in missing
+    with pytest.raises(HandlerTrouble, match="ejbca is not configured"):
+        await registry.opened("ejbca")
+    names = {"certificate_authority", "certificate_profile", "end_entity_profile"}
+    rest = dict.fromkeys(names, "X") | {"client_certificate": PKCS12, "timeout": "30"}
+    assert await registry.configure("ejbca", rest, record) == []
+    await (await registry.opened("ejbca")).close()
+    shown = await registry.shown("ejbca")
+    assert shown["url"] == "https://ca.test/ejbca"
+    assert shown["timeout"] == 30
+    assert shown["client_certificate"] == shown["client_password"] == "(secret)"
