@@ -46,8 +46,8 @@ from .remote import (
 )
 
 CERTIFICATES: Final = "application/pkcs7-mime, application/x-pem-file, application/pkix-cert"
-AGAIN: Final = timedelta(minutes=15)
-LATEST: Final = timedelta(days=1)
+AGAIN: Final = timedelta(minutes=15)  # where the CA says nothing else
+SOONEST, LATEST = timedelta(minutes=1), timedelta(days=1)
 _REFUSED: Final = frozenset({400, 409, 410, 413, 422})
 
 
@@ -154,7 +154,7 @@ class Intellicard:
             return issued
         if answer.status == 202:
             said = timedelta(seconds=answer.retry_after)
-            again = min(max(said, AGAIN / 15), LATEST) if said else AGAIN
+            again = min(max(said, SOONEST), LATEST) if said else AGAIN
             return Later("in work at the CA", {"ordered": True}, again)
         said_why = self._link.shown(_text(answer)) or f"HTTP {answer.status}"
         if answer.status in _REFUSED:

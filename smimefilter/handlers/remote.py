@@ -20,6 +20,7 @@ import secrets
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Annotated, Final, TypeVar
 from urllib.parse import urlsplit
@@ -103,6 +104,7 @@ class MutualTls(Server):
 # credentials
 
 
+@lru_cache(maxsize=8)  # a key file may cost a second to open, and there are many requests
 def client_identity(
     certificate: SecretStr, key: SecretStr | None, password: SecretStr | None
 ) -> Identity:

@@ -125,10 +125,11 @@ def build(
         "recipient": _directory_name(head.recipient),
         "message_time": head.now.replace(microsecond=0),
         "protection_alg": algos.AlgorithmIdentifier.load(protector.algorithm),
-        "sender_kid": head.sender_kid,
         "transaction_id": head.transaction,
         "sender_nonce": head.nonce,
     }
+    if head.sender_kid:
+        header["sender_kid"] = head.sender_kid
     if head.their_nonce:
         header["recip_nonce"] = head.their_nonce
     if head.implicit_confirm:
