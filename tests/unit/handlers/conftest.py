@@ -1,4 +1,4 @@
-"""A database for each test, and a loop that lets its connections end."""
+"""A database for each test."""
 
 from __future__ import annotations
 
