@@ -35,7 +35,7 @@ from smimefilter.ports.handlers import (
     Services,
 )
 
-from .atlas_client import AtlasClient, Busy, Problem, is_problem, problem_of
+from .atlas_client import AtlasClient, Busy, Problem, is_problem, problem_of, total_count
 from .atlas_policy import Policy
 from .globalsign import Answer, NotSent, Remote
 
@@ -161,15 +161,17 @@ class Atlas:
         """The serial number of what was issued for a key; empty where there is none. Raises
         `HandlerTrouble` when that cannot be told: ordering twice costs more than waiting."""
         window = f"&from={since - SKEW}&to={int(now.timestamp()) + SKEW}"
+        seen: set[str] = set()
         for page in range(1, MOST_PAGES + 1):
             path = f"/stats/issued?page={page}&per_page={PAGE}{window}"
-            found, _ = await self.client.read(path)
-            serials = [*_serials(found)]
-            for serial in serials:
+            found, headers = await self.client.read(path)
+            new = [one for one in _serials(found) if one not in seen]
+            for serial in new:
                 certificate, _ = await self._certificate(serial)
                 if certificate is not None and csr.is_answered_by(certificate):
                     return serial
-            if len(serials) < PAGE:
+            seen.update(new)
+            if not new or len(seen) >= total_count(headers):
                 return ""
         raise HandlerTrouble("too many certificates were issued since to find this order")
 

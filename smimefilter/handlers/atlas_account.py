@@ -23,7 +23,7 @@ from smimefilter.ports.handlers import HandlerTrouble
 from smimefilter.ports.stores import Certificates, Shelf
 
 from .atlas import trust_chain
-from .atlas_client import AtlasClient, problem_of
+from .atlas_client import AtlasClient, problem_of, total_count
 from .globalsign import Answer
 
 TXT: Final = "globalsign-domain-verification="
@@ -138,8 +138,7 @@ class Domains:
                 raise HandlerTrouble("Atlas gave something else than a list of claims")
             before = len(claims)
             claims |= {claim.id: claim for claim in map(_claim, found)}
-            total = headers.get("Total-Count", "")
-            if len(claims) == before or (total.isdecimal() and len(claims) >= int(total[:9])):
+            if len(claims) == before or len(claims) >= total_count(headers):
                 return list(claims.values())
         raise HandlerTrouble(f"Atlas lists more than {MOST_CLAIMS} claims")
 

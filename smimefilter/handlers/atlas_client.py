@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final
@@ -134,6 +135,12 @@ def problem_of(answer: Answer) -> Problem:
 def is_problem(answer: Answer) -> bool:
     """Whether the service itself says so, and not something in front of it."""
     return "problem+json" in answer.headers.get("Content-Type", "").lower()
+
+
+def total_count(headers: Mapping[str, str]) -> int:
+    """Of a list that comes in pages; more than any, where it is not told."""
+    told = headers.get("Total-Count", "")
+    return int(told) if told.isascii() and told.isdecimal() and len(told) < 10 else sys.maxsize
 
 
 def _parsed(answer: Answer) -> Any:

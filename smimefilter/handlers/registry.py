@@ -100,7 +100,7 @@ class Registry:
                 where = ".".join(map(str, one["loc"]))
                 if one["type"] != "missing":
                     raise AdminError(
-                        f"{name}: {where}: {one['msg'].lower()}",
+                        ": ".join(filter(None, (name, where, one["msg"].lower()))),
                         mend=f"see: smimefilter handler show {name}",
                     ) from None
                 missing.append(where)
@@ -148,4 +148,5 @@ def _default(settings: type[BaseModel], field: str) -> Any:
 
 def _first(error: ValidationError) -> str:
     one = error.errors()[0]
-    return f"{'.'.join(map(str, one['loc']))}: {one['msg'].lower()}"
+    where = ".".join(map(str, one["loc"]))
+    return ": ".join(filter(None, (where, one["msg"].lower())))
