@@ -11,6 +11,7 @@ from smimefilter.app import serve as run_filter
 
 from . import (
     accounts,
+    atlas,
     authority,
     certificates,
     correspondents,
@@ -51,6 +52,7 @@ app.add_typer(authority.app, name="ca")
 app.add_typer(requests.pending, name="pending")
 app.add_typer(requests.bulk, name="bulk")
 app.add_typer(requests.handler, name="handler")
+app.add_typer(atlas.app, name="atlas")
 app.add_typer(accounts.app, name="account")
 app.command("explain")(explain.explain)
 app.command("doctor")(doctor.doctor)

@@ -21,6 +21,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
@@ -32,7 +33,7 @@ from smimefilter.pki.build import KEY_KINDS, generate_key
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
 from smimefilter.pki.export import key_pkcs8
 from smimefilter.pki.privatekey import belongs_together
-from smimefilter.pki.request import make_csr
+from smimefilter.pki.request import make_csr, prove
 from smimefilter.ports.handlers import (
     Handler,
     HandlerTrouble,
@@ -41,6 +42,8 @@ from smimefilter.ports.handlers import (
     Later,
     NotIssued,
     Order,
+    Outcome,
+    Remember,
 )
 from smimefilter.ports.journal import Journal
 from smimefilter.ports.keys import PRIVATE_KEY, Sealer
@@ -334,7 +337,6 @@ class RequestDesk:
     async def _troubled(
         self, lease: str, request: StoredRequest, error: Exception
     ) -> StoredRequest:
-        """Something went wrong; `request` is with all that was remembered until then."""
         if isinstance(error, HandlerTrouble):
             return await self._again(lease, request, str(error) or error.public)
         self._journal.trouble("request not worked on: defect", error, request=request.id)
@@ -369,6 +371,7 @@ class RequestDesk:
             issuer_url=wanted.issuer_url,
             state=found.state or {},
             now=now,
+            sign=partial(prove, _key(found.key)),
         )
 
         async def remember(state: Mapping[str, Any]) -> None:
@@ -378,28 +381,31 @@ class RequestDesk:
             if not await self._requests.keep(lease, request):
                 raise _Lost
 
-        handler = await self._handlers.opened(request.handler)
         try:
-            async with asyncio.timeout(PATIENCE):
-                outcome = await handler.request(order, remember)
-        except TimeoutError:
-            late = HandlerTrouble(f"no answer within {PATIENCE:.0f} seconds")
-            return await self._troubled(lease, request, late)
+            outcome = await self._outcome(order, request.handler, remember)
+            match outcome:
+                case Issued():
+                    return await self._checked(lease, request, outcome)
+                case Later(note=note, state=state, again=again):
+                    if state:
+                        await remember(state)
+                    return await self._again(lease, request, note, again)
+                case NotIssued(reason=reason):
+                    return await self._refused(lease, request, reason)
         except _Lost:
             raise
-        except Exception as error:  # noqa: BLE001 - what was remembered must not be lost by it
+        except Exception as error:  # noqa: BLE001 - whatever it is, what is remembered stays
             return await self._troubled(lease, request, error)
+
+    async def _outcome(self, order: Order, name: str, remember: Remember) -> Outcome:
+        handler = await self._handlers.opened(name)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await handler.request(order, remember)
+        except TimeoutError:
+            raise HandlerTrouble(f"no answer within {PATIENCE:.0f} seconds") from None
         finally:
             await handler.close()
-        match outcome:
-            case Issued():
-                return await self._checked(lease, request, outcome)
-            case Later(note=note, state=state, again=again):
-                if state:
-                    await remember(state)
-                return await self._again(lease, request, note, again)
-            case NotIssued(reason=reason):
-                return await self._refused(lease, request, reason)
 
     async def _checked(
         self, lease: str, request: StoredRequest, outcome: Issued

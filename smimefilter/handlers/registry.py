@@ -58,7 +58,7 @@ class Registry:
     async def opened(self, name: str) -> Handler:
         """A handler with its settings. Raises `HandlerTrouble` where these do not do."""
         kind = _kind(name)
-        stored = await self._stored(name) if kind.settings.model_fields else {}
+        stored = await self.stored(name) if kind.settings.model_fields else {}
         try:
             settings = kind.settings.model_validate(stored)
         except ValidationError as error:
@@ -68,7 +68,7 @@ class Registry:
     async def shown(self, name: str) -> dict[str, Any]:
         """The settings as people may see them: secrets hidden, defaults included."""
         kind = _kind(name)
-        stored = await self._stored(name)
+        stored = await self.stored(name)
         return {
             field: HIDDEN
             if _is_secret(kind.settings, field) and stored.get(field)
@@ -89,7 +89,7 @@ class Registry:
                     f"{name} has no setting '{field}'" + (f" ({hint})" if hint else ""),
                     mend=f"see them with: smimefilter handler show {name}",
                 )
-        kept = await self._stored(name) | dict(changes)
+        kept = await self.stored(name) | dict(changes)
         kept = {field: value for field, value in kept.items() if value is not None}
         missing = []
         try:
@@ -100,7 +100,7 @@ class Registry:
                 where = ".".join(map(str, one["loc"]))
                 if one["type"] != "missing":
                     raise AdminError(
-                        f"{name}: {where}: {one['msg'].lower()}",
+                        ": ".join(filter(None, (name, where, one["msg"].lower()))),
                         mend=f"see: smimefilter handler show {name}",
                     ) from None
                 missing.append(where)
@@ -108,7 +108,8 @@ class Registry:
         await self._store.put(name, sealed, [record])
         return missing
 
-    async def _stored(self, name: str) -> dict[str, Any]:
+    async def stored(self, name: str) -> dict[str, Any]:
+        """What is set, secrets in clear: for setting up, in several steps, and not for show."""
         sealed = await self._store.get(name)
         if sealed is None:
             return {}
@@ -147,4 +148,5 @@ def _default(settings: type[BaseModel], field: str) -> Any:
 
 def _first(error: ValidationError) -> str:
     one = error.errors()[0]
-    return f"{'.'.join(map(str, one['loc']))}: {one['msg'].lower()}"
+    where = ".".join(map(str, one["loc"]))
+    return ": ".join(filter(None, (where, one["msg"].lower())))

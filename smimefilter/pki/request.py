@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
@@ -58,6 +59,21 @@ def make_csr(
     builder = builder.add_extension(names, critical=False)
     signer, algorithm = signing_digest(key, digest)
     return builder.sign(signer, algorithm).public_bytes(Encoding.DER)
+
+
+def prove(key: PrivateKeyTypes, data: bytes, digest: str) -> bytes:
+    """A signature over data, for a CA that wants more proof of a key than its request:
+    PKCS #1 v1.5, ECDSA as DER, EdDSA. Raises `ValueError` for a key that does not sign."""
+    _, algorithm = signing_digest(key, digest)
+    match key:
+        case rsa.RSAPrivateKey() if algorithm is not None:
+            return key.sign(data, padding.PKCS1v15(), algorithm)
+        case ec.EllipticCurvePrivateKey() if algorithm is not None:
+            return key.sign(data, ec.ECDSA(algorithm))
+        case ed25519.Ed25519PrivateKey() | ed448.Ed448PrivateKey():
+            return key.sign(data)
+        case _:
+            raise ValueError("this kind of key does not sign here")
 
 
 def read_csr(der: bytes) -> Csr:

@@ -51,6 +51,9 @@ class Order:
     now: datetime
     issuer_url: str = ""  # caIssuers, likewise
     state: Mapping[str, Any] = field(default_factory=dict)  # what it wanted remembered
+    # data and digest to a signature by the key that the certificate is for (PKCS #1 v1.5,
+    # ECDSA as DER, EdDSA), for CAs to which the CSR is not proof enough
+    sign: Callable[[bytes, str], bytes] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,331 @@
+"""GlobalSign EPKI (`GasOrderService`, SOAP) as a request handler.
+
+In *sync* mode the CSR goes with the order and the certificate comes with the answer. In *async*
+mode a certificate is ordered without one: people give the CSR (`smimefilter pending download`)
+and the pickup password at GlobalSign's site, and the order is looked at until it is fulfilled.
+
+That an order is about to be sent is remembered first, its number as soon as there is one. Where
+an answer was lost the orders since are looked through for ours before it is sent anew.
+
+Leaves XML to `soap.py`, and looking at what was issued to `flow/requests.py`. Raises
+`HandlerTrouble`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import ClassVar, Final, Literal, Self
+from xml.etree.ElementTree import Element
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from smimefilter.pki.certificate import Certificate, UnreadableCertificate
+from smimefilter.pki.keyfile import UnreadableKeyFile
+from smimefilter.pki.keyfile import read as read_keyfile
+from smimefilter.pki.request import Csr, csr_pem, read_csr
+from smimefilter.ports.handlers import (
+    HandlerTrouble,
+    Issued,
+    Later,
+    NotIssued,
+    Order,
+    Outcome,
+    Remember,
+    Services,
+)
+
+from .globalsign import NotSent, Remote, said
+from .soap import BadXml, Fault, Fields, child, envelope, read, text
+
+NAMESPACE: Final = "https://system.globalsign.com/cr/ws/"
+INPUT_ERRORS: Final = frozenset({"-101", "-102", "-103", "-104", "-105"})
+UNCLEAR: Final = frozenset({"", "-1"})  # trouble within the service: no telling what it did
+ENDED: Final = {"3": "cancelled", "5": "cancelled", "7": "revoked"}  # OrderStatus
+SHOWN_BY: Final = timedelta(minutes=15)  # an order that was taken can be found by then
+SOON: Final = timedelta(minutes=2)
+NOW_AND_THEN: Final = timedelta(minutes=15)  # people are to do something at the site
+DAY: Final = timedelta(days=1)  # dates are told in a zone that is not told
+LONGEST_NUMBER: Final = 64
+
+
+class EpkiSettings(BaseModel):
+    """Settings of `epki`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    url: str = Field(
+        "https://system.globalsign.com/cr/ws/GasOrderService",
+        description="where the service is",
+    )
+    user_name: str = Field(min_length=1, description="the EPKI account name")
+    password: SecretStr = Field(description="of the account")
+    profile_id: str = Field(min_length=1, description="the profile that is issued by")
+    product_code: str = Field("EPKIPSPersonal", description="the kind of certificate")
+    years: int = Field(1, ge=1, le=5, description="of validity; days are not asked for")
+    mode: Literal["sync", "async"] = Field(
+        "sync", description="sync: the CSR goes along; async: people give it at the site"
+    )
+    pickup_password: SecretStr | None = Field(
+        None, description="asked for at the site in async mode; in sync mode it is made up"
+    )
+    organisational_unit: str = Field("", description="OU of the subject")
+    tls_certificate: str = Field("", description="for mutual TLS, where it is wanted (PEM)")
+    tls_key: SecretStr | None = Field(None, description="its private key (PEM)")
+    roots: str = Field("", description="PEM roots for TLS, in the place of the system's")
+    timeout: float = Field(60, gt=0, le=300, description="seconds that an answer may take")
+
+    @model_validator(mode="after")
+    def _has_a_pickup_password(self) -> Self:
+        if self.mode == "async" and self.pickup_password is None:
+            raise ValueError("async mode needs a pickup_password")
+        return self
+
+
+class ServiceError(HandlerTrouble):
+    """The service says that it did not do it, and why."""
+
+    def __init__(self, errors: list[tuple[str, str]]) -> None:
+        reason = "; ".join(" ".join(filter(None, one)) for one in errors)
+        super().__init__(f"EPKI says: {said(reason) or 'no'}")
+        self.reason = said(reason)
+        self.codes = {code for code, _ in errors} or {""}
+
+
+class Epki:
+    """Orders from EPKI and fetches what was issued."""
+
+    title: ClassVar[str] = "GlobalSign EPKI"
+    settings: ClassVar[type[BaseModel]] = EpkiSettings
+    answers_later: ClassVar[bool] = True
+    can_download: ClassVar[bool] = True  # async mode: people give the CSR at the site
+    can_upload: ClassVar[bool] = True
+
+    def __init__(self, settings: EpkiSettings, remote: Remote, services: Services) -> None:
+        self._settings = settings
+        self._remote = remote
+        self._clock = services.clock
+
+    @classmethod
+    def opened(cls, settings: EpkiSettings, services: Services) -> Self:
+        """A handler. Raises `HandlerTrouble` for a key that does not fit its certificate."""
+        key = settings.tls_key
+        remote = Remote(
+            settings.url,
+            roots=settings.roots,
+            certificate=settings.tls_certificate,
+            key=key.get_secret_value() if key is not None else "",
+            timeout=settings.timeout,
+        )
+        return cls(settings, remote, services)
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._remote.close()
+
+    async def test(self) -> str:
+        """Log in, by asking for the orders of today."""
+        now = self._clock()
+        response = await self._query("GetOrders", _window(now, now))
+        number = text(response, "TotalCount") or "0"
+        return f"{self._settings.user_name} is logged in; orders of these days: {said(number)}"
+
+    async def request(self, order: Order, remember: Remember) -> Outcome:
+        """Order, or see how it stands."""
+        csr = read_csr(order.csr)
+        if "order" in order.state:
+            return await self._fetched(order.state["order"], csr)
+        if "ordering" in order.state:
+            return await self._looked_for(order, csr, remember)
+        return await self._ordered(order, csr, remember)
+
+    # ordering
+
+    async def _ordered(self, order: Order, csr: Csr, remember: Remember) -> Outcome:
+        if not order.address.isascii():
+            return NotIssued("EPKI takes addresses of ASCII characters alone")
+        is_sync = self._settings.mode == "sync"
+        operation = "OrderAndIssueCertificate" if is_sync else "OrderCertificate"
+        await remember({"ordering": int(order.now.timestamp())})
+        try:
+            response = await self._call(operation, "Order", self._wanted(order))
+        except NotSent:
+            await remember({})
+            raise
+        except ServiceError as error:
+            if not error.codes <= UNCLEAR:
+                await remember({})  # it says that it did not take it
+            if error.codes & INPUT_ERRORS:
+                return NotIssued(f"EPKI refuses it: {error.reason}")
+            raise
+        number = _number(text(response, "OrderID"))
+        await remember({"order": number})
+        if found := _certificates(text(response, "CERT")):
+            return _issued(found, csr)
+        return self._waits(number)
+
+    def _wanted(self, order: Order) -> Fields:
+        settings = self._settings
+        is_sync = settings.mode == "sync"
+        given = settings.pickup_password
+        pickup = given.get_secret_value() if given is not None else secrets.token_hex(10)
+        carried: Fields = {"CSR": csr_pem(order.csr).decode()} if is_sync else {"HasCSR": True}
+        return {
+            "ProfileID": settings.profile_id,
+            "ProductCode": settings.product_code,
+            "Year": settings.years,
+            **carried,
+            "DnAttributes": {
+                "CommonName": order.common_name,
+                "OrganizationUnit": settings.organisational_unit,
+                "Email": order.address,
+            },
+            "PickupPassword": pickup,
+        }
+
+    async def _looked_for(self, order: Order, csr: Csr, remember: Remember) -> Outcome:
+        """What became of an order of which nobody knows whether it was taken."""
+        since = datetime.fromtimestamp(int(order.state["ordering"]), UTC)
+        fields = _window(since, order.now, order.common_name)
+        response = await self._query("GetOrders", fields)
+        for detail in response.iterfind("OrderDetails/OrderDetail"):
+            if self._is_ours(detail, order, csr):
+                number = _number(text(detail, "OrderInfo", "OrderNo"))
+                await remember({"order": number})
+                return await self._fetched(number, csr)
+        if order.now < since + SHOWN_BY:
+            return Later("whether EPKI took the order, is to be seen", {}, SOON)
+        return await self._ordered(order, csr, remember)
+
+    def _is_ours(self, detail: Element, order: Order, csr: Csr) -> bool:
+        """By the key of its certificate. An order without one is taken for ours when it is for
+        the same person: what comes of it is looked at all the same."""
+        found = _fulfilled(detail)
+        if found:
+            return any(map(csr.is_answered_by, found))
+        info = child(detail, "CrCertificateInfo")
+        person = (text(info, "CommonName"), text(info, "Email").lower())
+        return text(detail, "OrderInfo", "OrderStatus") not in ENDED and person == (
+            order.common_name,
+            order.address.lower(),
+        )
+
+    # what was issued
+
+    async def _fetched(self, number: str, csr: Csr) -> Outcome:
+        fields: Fields = {"OrderNo": number, "OrderQueryOption": {"ReturnFulfillment": True}}
+        detail = child(await self._query("GetOrderByOrderId", fields), "OrderDetail")
+        if detail is None:
+            raise HandlerTrouble(f"EPKI does not tell of order {number}")
+        status = text(detail, "OrderInfo", "OrderStatus")
+        if status in ENDED:
+            return NotIssued(f"order {number} was {ENDED[status]}")
+        if found := _fulfilled(detail):
+            return _issued(found, csr)
+        return self._waits(number)
+
+    def _waits(self, number: str) -> Later:
+        if self._settings.mode == "sync":
+            return Later(f"ordered as {number}: not issued yet", {}, SOON)
+        note = f"ordered as {number}: give the CSR at GlobalSign's site"
+        return Later(note, {}, NOW_AND_THEN)
+
+    # the service
+
+    async def _query(self, operation: str, fields: Fields) -> Element:
+        return await self._call(operation, "Query", fields)
+
+    async def _call(self, operation: str, kind: str, fields: Fields) -> Element:
+        """What is in the `Response`. `kind` of header: Order, Query. Raises `HandlerTrouble`,
+        of it `ServiceError`."""
+        login: Fields = {
+            "UserName": self._settings.user_name,
+            "Password": self._settings.password.get_secret_value(),
+        }
+        request: Fields = {"Request": {f"{kind}RequestHeader": {"AuthToken": login}, **fields}}
+        answer = await self._remote.ask(
+            "POST",
+            body=envelope(operation, NAMESPACE, request),
+            headers={"Content-Type": 'text/xml; charset="utf-8"', "SOAPAction": '""'},
+        )
+        if answer.status not in {200, 500}:  # a fault comes with 500
+            raise HandlerTrouble(f"EPKI answered {answer.status}")
+        try:
+            found = read(answer.body)
+        except BadXml as error:
+            raise HandlerTrouble(f"the answer of EPKI cannot be read: {error}") from None
+        except Fault as fault:
+            raise HandlerTrouble(f"EPKI could not do it: {fault}") from None
+        response = child(found, "Response")
+        if found.tag != f"{operation}Response" or response is None or answer.status != 200:
+            raise HandlerTrouble("EPKI answered something else than it was asked")
+        _check(response, f"{kind}ResponseHeader")
+        return response
+
+
+def _check(response: Element, name: str) -> None:
+    header = child(response, name)
+    code = text(header, "SuccessCode")
+    if code in {"0", "1"}:  # 1: taken, and looked at by people first
+        return
+    if code != "-1":
+        raise HandlerTrouble("EPKI does not say whether it did it")
+    errors = header.iterfind("Errors/Error") if header is not None else ()
+    raise ServiceError([(text(one, "ErrorCode"), _words(one)) for one in errors])
+
+
+def _words(error: Element) -> str:
+    field, message = text(error, "ErrorField"), text(error, "ErrorMessage")
+    return f"{field}: {message}" if field else message
+
+
+def _window(since: datetime, until: datetime, common_name: str = "") -> Fields:
+    return {
+        "OrderQueryParam": {
+            "RequestDateFrom": f"{since - DAY:%Y-%m-%dT%H:%M:%S.000Z}",
+            "RequestDateTo": f"{until + DAY:%Y-%m-%dT%H:%M:%S.000Z}",
+            "CommonName": common_name,
+        },
+        "OrdersQueryOption": {"ReturnCertificateInfo": True, "ReturnFulfillment": True},
+    }
+
+
+def _number(found: str) -> str:
+    if not found or len(found) > LONGEST_NUMBER or not found.isascii() or not found.isalnum():
+        raise HandlerTrouble("EPKI took the order and did not say its number")
+    return found
+
+
+def _fulfilled(detail: Element) -> tuple[Certificate, ...]:
+    certificate = child(detail, "Fulfillment", "CrCertificate")
+    parts = [text(certificate, name) for name in ("Certificate", "PKCS7Cert")]
+    return tuple(dict.fromkeys(one for part in parts for one in _certificates(part)))
+
+
+def _certificates(found: str) -> tuple[Certificate, ...]:
+    if not found:
+        return ()
+    try:
+        return read_keyfile(found.encode(), keys=False).certificates
+    except UnreadableKeyFile as error:
+        raise HandlerTrouble(f"EPKI gave something else than a certificate: {error}") from None
+
+
+def _issued(found: tuple[Certificate, ...], csr: Csr) -> Outcome:
+    """The one for our key; where there is none the first, which is refused then."""
+    users = [one for one in found if not _is_ca(one)]
+    ours = next((one for one in users if csr.is_answered_by(one)), None)
+    certificate = ours or next(iter(users), found[0])
+    return Issued(certificate, tuple(_others(found, certificate)))
+
+
+def _others(found: tuple[Certificate, ...], certificate: Certificate) -> Iterator[Certificate]:
+    return (one for one in found if one != certificate)
+
+
+def _is_ca(certificate: Certificate) -> bool:
+    try:
+        return certificate.is_ca
+    except UnreadableCertificate:
+        return False
