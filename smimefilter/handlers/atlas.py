@@ -81,7 +81,7 @@ class Atlas:
 
     @classmethod
     def opened(cls, settings: AtlasSettings, services: Services) -> Self:
-        """A handler. Raises `HandlerTrouble` for a key that does not fit its certificate."""
+        """A handler."""
         remote = Remote(
             settings.url,
             roots=settings.roots,
@@ -162,16 +162,23 @@ class Atlas:
         `HandlerTrouble` when that cannot be told: ordering twice costs more than waiting."""
         window = f"&from={since - SKEW}&to={int(now.timestamp()) + SKEW}"
         seen: set[str] = set()
+        unready: Busy | None = None
         for page in range(1, MOST_PAGES + 1):
             path = f"/stats/issued?page={page}&per_page={PAGE}{window}"
             found, headers = await self.client.read(path)
             new = [one for one in _serials(found) if one not in seen]
             for serial in new:
-                certificate, _ = await self._certificate(serial)
+                try:
+                    certificate, _ = await self._certificate(serial, patient=False)
+                except Busy as busy:  # it may be ours, or another one is
+                    unready = busy
+                    continue
                 if certificate is not None and csr.is_answered_by(certificate):
                     return serial
             seen.update(new)
             if not new or len(seen) >= total_count(headers):
+                if unready is not None:
+                    raise unready
                 return ""
         raise HandlerTrouble("too many certificates were issued since to find this order")
 
@@ -185,8 +192,10 @@ class Atlas:
             return Later(f"ordered as {serial}: not issued yet", {}, SOON)
         return Issued(certificate, await self._chain())
 
-    async def _certificate(self, serial: str) -> tuple[Certificate | None, str]:
-        found, _ = await self.client.read(f"/certificates/{serial}")
+    async def _certificate(
+        self, serial: str, *, patient: bool = True
+    ) -> tuple[Certificate | None, str]:
+        found, _ = await self.client.read(f"/certificates/{serial}", patient=patient)
         if not isinstance(found, dict):
             raise HandlerTrouble("Atlas gave something else than a certificate")
         pem, status = found.get("certificate"), found.get("status")

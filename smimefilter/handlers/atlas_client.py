@@ -83,17 +83,18 @@ class AtlasClient:
             raise HandlerTrouble("the login to Atlas gave no token")
         self._token, self._token_ends = token, asked_at + TOKEN_LIFE
 
-    async def read(self, path: str) -> tuple[Any, Mapping[str, str]]:
+    async def read(self, path: str, *, patient: bool = True) -> tuple[Any, Mapping[str, str]]:
         """Whatever JSON is there, and the headers that came with it. Raises `Busy` when it is
-        not ready after some tries."""
+        not ready, after some tries where that is to be waited for."""
         answer = await self.ask("GET", path)
-        for pause in PAUSES:
+        for pause in PAUSES if patient else ():
             if answer.status not in {202, 503}:
                 break
             await asyncio.sleep(pause)
             answer = await self.ask("GET", path)
         if answer.status in {202, 503}:
-            raise Busy("Atlas is not ready with it" if answer.status == 202 else "it is busy")
+            why = "not ready with it" if answer.status == 202 else "busy"
+            raise Busy(f"Atlas is {why}")
         if answer.status != 200:
             raise problem_of(answer)
         return _parsed(answer), answer.headers

@@ -132,11 +132,20 @@ class AtlasSetUp:
 
 
 def _loaded(pem: str) -> PrivateKeyTypes:
-    return load_pem_private_key(pem.encode(), None)
+    try:
+        return load_pem_private_key(pem.encode(), None)
+    except (ValueError, TypeError):
+        raise AdminError(
+            "the key for mutual TLS in the settings cannot be read",
+            mend="make another one: smimefilter atlas setup csr --anew",
+        ) from None
 
 
 def _certificate(pem: str) -> Certificate | None:
-    return read_keyfile(pem.encode(), keys=False).certificates[0] if pem else None
+    try:
+        return next(iter(read_keyfile(pem.encode(), keys=False).certificates), None)
+    except UnreadableKeyFile:
+        return None
 
 
 def _csr(key: PrivateKeyTypes, common_name: str) -> bytes:

@@ -109,7 +109,7 @@ class Epki:
 
     @classmethod
     def opened(cls, settings: EpkiSettings, services: Services) -> Self:
-        """A handler. Raises `HandlerTrouble` for a key that does not fit its certificate."""
+        """A handler."""
         key = settings.tls_key
         remote = Remote(
             settings.url,

@@ -11,14 +11,16 @@ Raises `HandlerTrouble`, and of it `NotSent` for a request that never left.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import ssl
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import aiohttp
 from cryptography.hazmat.primitives.serialization import (
@@ -64,11 +66,9 @@ class Remote:
         timeout: float = 60,
     ) -> None:
         """`roots` (PEM) take the place of the system's; `certificate` and `key` (PEM) are ours
-        for mutual TLS. Raises `HandlerTrouble` for what cannot be read."""
+        for mutual TLS. They are read when they are needed."""
         self._url = url.rstrip("/")
-        if not self._url.lower().startswith("https://"):
-            raise HandlerTrouble("its URL has to be one of https")
-        self._context = _context(roots, certificate, key)
+        self._context = partial(_context, roots, certificate, key)
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
 
@@ -81,9 +81,12 @@ class Remote:
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """One request. Raises `HandlerTrouble`."""
+        if not self._url.lower().startswith("https://"):
+            raise NotSent("its URL has to be one of https")
+        session = self._session = self._session or await self._opened()
         try:
             url = URL(self._url + path, encoded=True)
-            async with self._opened().request(
+            async with session.request(
                 method, url, data=body, headers=dict(headers or {}), allow_redirects=False
             ) as answer:
                 content = await _content(answer)
@@ -101,30 +104,23 @@ class Remote:
             await self._session.close()
             self._session = None
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                # a connection that is used again may be closed by the service just then, and
-                # whether it saw what was sent is not known
-                connector=aiohttp.TCPConnector(ssl=self._context, force_close=True),
-                timeout=aiohttp.ClientTimeout(
-                    total=self._timeout, sock_connect=min(CONNECT, self._timeout)
-                ),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                trust_env=False,
-                headers={
-                    "User-Agent": f"smimefilter/{__version__}",
-                    "Accept-Encoding": "identity",
-                },
-            )
-        return self._session
+    async def _opened(self) -> aiohttp.ClientSession:
+        context = await asyncio.to_thread(self._context)  # reading roots takes a while
+        return aiohttp.ClientSession(
+            # a connection that is used again may be closed by the service just then, and
+            # whether it saw what was sent is not known
+            connector=aiohttp.TCPConnector(ssl=context, force_close=True),
+            timeout=aiohttp.ClientTimeout(
+                total=self._timeout, sock_connect=min(CONNECT, self._timeout)
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            headers={
+                "User-Agent": f"smimefilter/{__version__}",
+                "Accept-Encoding": "identity",
+            },
+        )
 
 
 def said(text: str) -> str:
@@ -155,12 +151,12 @@ def _context(roots: str, certificate: str, key: str) -> ssl.SSLContext:
         context = ssl.create_default_context(cadata=roots or None)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
     except (ssl.SSLError, ValueError):
-        raise HandlerTrouble("the roots it is to be trusted by cannot be read") from None
+        raise NotSent("the roots it is to be trusted by cannot be read") from None
     if certificate or key:
         try:
             _present(context, certificate, key)
         except (OSError, ValueError, TypeError):  # ssl.SSLError is an OSError
-            raise HandlerTrouble("certificate and key for mutual TLS do not fit") from None
+            raise NotSent("certificate and key for mutual TLS do not fit") from None
     return context
 
 

@@ -313,7 +313,7 @@ async def test_what_may_be_over_later_is_sent_anew(
 async def test_a_busy_service(desk: Desk, atlas: AtlasService) -> None:
     atlas.behave["GET /validationpolicy"] = says("", 503)
     done = await desk.ask()
-    assert (done.state, done.outcome) == (RequestState.PENDING, "it is busy")
+    assert (done.state, done.outcome) == (RequestState.PENDING, "Atlas is busy")
     atlas.behave = {"POST /login": says("", 503)}
     assert (await desk.again(done)).outcome == "Atlas is busy"
     assert await desk.state(done) == {}
@@ -384,6 +384,21 @@ async def test_an_order_that_got_lost_is_sent_anew_when_it_would_be_known(
     assert done.state is RequestState.ISSUED
     assert desk.now >= NOW + SHOWN_BY
     assert len(atlas.orders) == 4
+
+
+async def test_an_order_that_is_not_issued_yet_is_found_when_it_is(
+    desk: Desk, atlas: AtlasService
+) -> None:
+    atlas.unready = 2
+    atlas.after["POST /certificates"] = closes
+    done = await desk.ask()
+    atlas.after.clear()
+    desk.now += timedelta(hours=1)
+    for _ in range(2):
+        done = await desk.again(done)
+        assert done.outcome == "Atlas is not ready with it"
+    assert (await desk.again(done)).state is RequestState.ISSUED
+    assert len(atlas.orders) == 1
 
 
 async def test_nothing_is_ordered_while_nobody_can_tell(
