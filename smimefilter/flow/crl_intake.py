@@ -14,7 +14,7 @@ Leaves fetching to `crls.py`, what CRLs supersede to `trust/sources.py`;
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -22,6 +22,7 @@ from enum import StrEnum
 from itertools import chain
 from typing import Final
 
+from smimefilter.pki.certificate import UnreadableCertificate
 from smimefilter.pki.crl import Crl, UnreadableCrl
 from smimefilter.pki.details import crl_issuer
 from smimefilter.pki.keyfile import UnreadableKeyFile, read
@@ -31,14 +32,17 @@ from smimefilter.ports.stores import Crls, CrlSource
 from smimefilter.trust.issued import IssuedCrl
 from smimefilter.trust.knowledge import Knowledge
 from smimefilter.trust.link import Link
-from smimefilter.trust.sources import newer_than, signer_of, superseded
+from smimefilter.trust.sources import is_in_doubt, newer_than, signer_of, superseded
 from smimefilter.trust.strength import weak_signature
+from smimefilter.trust.verdict import TrustRules
 
 from .crl_turns import Turns
 from .snapshots import Snapshots
 
 SKEW: Final = timedelta(minutes=5)  # clocks differ
 LARGEST_UNUSED: Final = 1 << 20  # octets of a CRL that nobody at hand signed
+MOST_AT_ONCE: Final = 32  # CRLs at one place
+KEY_SHARE: Final = 8  # those of one key, beside one alone, may take one in so many octets
 UNUSED_SHARE: Final = 8  # all of these may take one in so many octets of what is stored
 
 
@@ -102,7 +106,12 @@ class CrlIntake:
             return self._kept(Outcome.UNCHANGED, source, fetched, at_hand, what)
         crls = await asyncio.to_thread(_read, fetched.content)
         async with self._judging:  # one after the other: none misses what another one stored
-            updates = [await self._judge(source, fetched, crl) for crl in crls]
+            updates = []
+            for crl in crls:
+                update = await self._judge(source, fetched, crl)
+                updates.append(update)
+                if update.outcome is Outcome.INVALID:  # of those from a URL one is kept
+                    source = replace(source, sha256=update.source.sha256)
         return min(updates, key=lambda update: _TOLD_FIRST.index(update.outcome))
 
     async def _judge(self, source: CrlSource, fetched: Fetched, crl: IssuedCrl) -> Update:
@@ -116,11 +125,22 @@ class CrlIntake:
         if newer is not None:
             what = f"{called}: older than the one at hand ({_called(newer.crl)}), not taken"
             return self.failed(source, what, Outcome.OLDER)
-        gone = set()
-        if crl.crl.this_update <= by:  # else the old ones are still in force
-            found = await asyncio.to_thread(superseded, crl, signer, others)
-            gone = {old.crl.sha256 for old in found}
-        if self._is_too_much(crl.crl, self._at_hand.keys() - gone, self._most):
+        found = await asyncio.to_thread(superseded, crl, signer, others)
+        if crl.crl.this_update > by:  # the old ones are still in force
+            found = [old for old in found if old.crl.this_update > by]
+        gone = {old.crl.sha256 for old in found} - {crl.crl.sha256}
+        doubtful = await asyncio.to_thread(self._is_in_doubt, signer) if gone else False
+        if doubtful:
+            what = f"{called}: not taken: its signer is revoked, black-listed or expired"
+            return self.failed(source, what, Outcome.INVALID)
+        beside = self._at_hand.keys() - gone
+        of_key = await asyncio.to_thread(_of_key, signer, others)
+        beyond_share = self._is_too_much(crl.crl, of_key - gone, self._most // KEY_SHARE)
+        if beyond_share and not gone and of_key:
+            most = f"a key has a share of {_mib(self._most // KEY_SHARE)} MiB of what is kept"
+            return self.failed(source, f"{called}: not stored: {most}")
+        is_successor = bool(gone) and not beyond_share  # never kept out by what others fill
+        if not is_successor and self._is_too_much(crl.crl, beside, self._most):
             most = f"no more than {_mib(self._most)} MiB are kept of all CRLs together"
             return self.failed(source, f"{called}: not stored: {most}")
         is_new = await self._crls.replace(crl.crl.der, gone, source.url)
@@ -134,9 +154,18 @@ class CrlIntake:
         signer = signer_of(crl, self._knowledge)
         if signer is None:
             return None, "no CA at hand signed it"
-        view = self._snapshots.current.snapshot.tree.view("")
-        weak = weak_signature(crl.scheme, trust_rules(view))
+        weak = weak_signature(crl.scheme, self._rules)
         return (None, weak) if weak else (signer, "")
+
+    def _is_in_doubt(self, signer: Link) -> bool:
+        try:
+            return is_in_doubt(signer, self._knowledge, self._rules, self._clock())
+        except UnreadableCertificate:
+            return True
+
+    @property
+    def _rules(self) -> TrustRules:
+        return trust_rules(self._snapshots.current.snapshot.tree.view(""))
 
     async def _keep_unused(
         self, source: CrlSource, crl: IssuedCrl, called: str, flaw: str
@@ -239,7 +268,14 @@ def _read(content: bytes) -> list[IssuedCrl]:
         found = ()
     if not found:
         raise UnreadableCrl("not a CRL")
+    if len(found) > MOST_AT_ONCE:
+        raise UnreadableCrl(f"more than {MOST_AT_ONCE} CRLs at one place")
     return [IssuedCrl(Crl.read(der)) for der in found]
+
+
+def _of_key(signer: Link, crls: Iterable[IssuedCrl]) -> set[str]:
+    """Digests of those that this key signed."""
+    return {crl.crl.sha256 for crl in crls if crl.signed_by(signer)}
 
 
 def _mib(octets: int) -> str:

@@ -38,6 +38,7 @@ from .snapshots import Snapshots
 
 MOST: Final = 1 << 16  # octets of an answer, or of certificates
 AT_ONCE: Final = 8
+PATIENCE: Final = 60.0  # seconds for one need, all its URLs together
 SOONEST: Final = timedelta(minutes=1)  # between two tries
 LATEST: Final = timedelta(hours=1)
 HIGHEST: Final = 8  # certificates fetched above one
@@ -106,11 +107,11 @@ class Lookups:
         found = False
         try:
             async with self._places:
-                match need:
-                    case OcspNeed():
-                        found = await self._fetch_answer(need)
-                    case IssuerNeed():
-                        found = await self._fetch_issuer(need)
+                async with asyncio.timeout(PATIENCE):
+                    found = await self._found(need)
+        except TimeoutError:
+            where = AdminError(f"nothing within {PATIENCE:.0f} seconds", where=need.urls[0])
+            self._journal.trouble("look-up given up", where)
         except Exception as error:  # noqa: BLE001 - the mail goes on with what is known
             self._journal.trouble("look-up failed: defect", error)
         wait = min(SOONEST * 2.0 ** min(times, 20), LATEST)
@@ -118,6 +119,13 @@ class Lookups:
             self._tried.clear()
         self._tried[key] = (self._clock() + wait, 0 if found else times + 1)
         return found
+
+    async def _found(self, need: Need) -> bool:
+        match need:
+            case OcspNeed():
+                return await self._fetch_answer(need)
+            case IssuerNeed():
+                return await self._fetch_issuer(need)
 
     # OCSP
 
@@ -170,8 +178,12 @@ class Lookups:
         if not found.status:  # anybody could have sent it
             raise UnreadableOcsp(found.words)
         known = self._known(need)
-        if known is not None and _single(known, need).this_update > single.this_update:
-            raise UnreadableOcsp("an answer older than the one at hand")
+        if known is not None:
+            before = _single(known, need)
+            if before.this_update > single.this_update:
+                raise UnreadableOcsp("an answer older than the one at hand")
+            if before.status == "revoked" and not _takes_back(single, before):
+                raise UnreadableOcsp("the one at hand says that it is revoked, and stays")
         return answer, _until(single, need)
 
     def _known(self, need: OcspNeed) -> OcspAnswer | None:
@@ -272,6 +284,12 @@ def _single(answer: OcspAnswer, need: OcspNeed) -> Single:
     if single is None:
         raise UnreadableOcsp("an answer about other certificates")
     return single
+
+
+def _takes_back(single: Single, revoked: Single) -> bool:
+    """Whether an answer that revokes has to give way: to another, or to a newer good one."""
+    newer = single.this_update > revoked.this_update
+    return single.status == "revoked" or (single.status == "good" and newer)
 
 
 def _until(single: Single, need: OcspNeed) -> datetime:

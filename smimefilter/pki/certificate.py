@@ -28,6 +28,8 @@ from smimefilter.base.thumbprint import (
     thumbprint_of as thumbprint_of,  # noqa: PLC0414 - spelt so to be a re-export
 )
 
+from .twins import twins_of
+
 _E = TypeVar("_E", bound=x509.ExtensionType)
 
 LARGEST: Final = 1 << 16  # octets; what is larger is meant to be a burden
@@ -108,6 +110,11 @@ class Certificate:
         """SHA-256 of the DER bytes, lower-case hex."""
         return hashlib.sha256(self.der).hexdigest()
 
+    @cached_property
+    def twins(self) -> tuple[str, ...]:
+        """Thumbprints of its other forms, that anybody could make (`twins.py`)."""
+        return tuple(twins_of(self.der))
+
     @property
     def sha1(self) -> str:
         """SHA-1 of the DER bytes, lower-case hex; for display, as other programs name it."""
@@ -130,11 +137,14 @@ class Certificate:
         if len(self.der) > LARGEST:
             raise UnreadableCertificate(f"larger than {LARGEST // 1024} KiB")
         try:
-            return x509.load_der_x509_certificate(self.der)
+            found = x509.load_der_x509_certificate(self.der)
         except (ValueError, TypeError, x509.InvalidVersion) as error:
-            if _DSA_BARE in self.der:
-                return self._parsed_without_key()
-            raise UnreadableCertificate(f"not a certificate: {error}") from None
+            if _DSA_BARE not in self.der:
+                raise UnreadableCertificate(f"not a certificate: {error}") from None
+            found = self._parsed_without_key()
+        if self.der[-1 - len(found.signature)] != 0:  # anybody could give it another form so
+            raise UnreadableCertificate("its signature is no whole number of octets")
+        return found
 
     def _parsed_without_key(self) -> x509.Certificate:
         """`cryptography` reads no DSA key that inherits its issuer's parameters (RFC 3279

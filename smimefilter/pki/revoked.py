@@ -150,11 +150,16 @@ class RevokedIndex:
         bucket = crc32(content) % (len(self._starts) - 1)
         start, end = self._starts[bucket], self._starts[bucket + 1]
         removed = None
+        asked: dict[int, bool] = {}  # by where the names of an issuer are; that is asked once
         for position in self._positions[start : min(end, start + _LOOKED_AT)]:
             at = position + 2 + (der[position + 1] & 0x7F if der[position + 1] > 0x7F else 0)
-            if der.startswith(needle, at) and (
-                among is None or among(self._issuer_of(position))
-            ):
+            if not der.startswith(needle, at):
+                continue
+            if among is not None:
+                named = bisect_right(self._issuers, position)
+                if named not in asked:
+                    asked[named] = among(self._issuer(named))
+            if among is None or asked[named]:
                 entry = self._entry(position, at + len(needle))
                 if entry.reason != REMOVED:
                     return entry
@@ -163,9 +168,9 @@ class RevokedIndex:
             return Revocation(_SINCE_EVER, "unreadable")
         return removed
 
-    def _issuer_of(self, position: int) -> tuple[bytes, ...]:
-        """Names of the issuer of the entry there; none when it is the CRL's own."""
-        before = bisect_right(self._issuers, position)
+    def _issuer(self, before: int) -> tuple[bytes, ...]:
+        """Names of the issuer of entries with so many before or at them that name theirs; none
+        when it is the CRL's own."""
         if not before:
             return ()
         der = self._der

@@ -46,8 +46,11 @@ class TrustList:
         return bool(self._black)
 
     def black(self, certificate: Certificate) -> TrustListEntry | None:
-        """The entry that black-lists this very certificate."""
-        return self._black.get(certificate.thumbprint) if self._black else None
+        """The entry that black-lists this very certificate, in whichever form it comes."""
+        if not self._black:
+            return None
+        names = (certificate.thumbprint, *certificate.twins)
+        return next((self._black[name] for name in names if name in self._black), None)
 
     def white(self, certificate: Certificate) -> TrustListEntry | None:
         """The entry that white-lists this very certificate."""

@@ -20,6 +20,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import islice
 from typing import Final
 
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -31,7 +32,7 @@ from smimefilter.pki.usage import unprocessed_extensions
 
 from .knowledge import Knowledge
 from .link import Link
-from .outline import extension_of, public_key_of
+from .outline import extension_of, public_key_of, signed_part
 from .path import day, time_problems
 from .search import Way
 from .signature import scheme_of, verifies
@@ -40,6 +41,7 @@ from .strength import weak_key, weak_signature
 from .verdict import TrustRules
 
 SKEW: Final = timedelta(minutes=5)  # clocks differ
+MOST_URLS: Final = 4  # of one kind that are followed
 LONGEST: Final = timedelta(hours=12)  # an answer holds that does not say how long
 _NO_CHECK: Final = bytes.fromhex("2b0601050507300105")  # 1.3.6.1.5.5.7.48.1.5
 _SIGNING: Final = ExtendedKeyUsageOID.OCSP_SIGNING.dotted_string
@@ -56,26 +58,28 @@ class Told:
 
 
 def ocsp_urls(certificate: Certificate) -> tuple[str, ...]:
-    """Where a certificate says that answers about it are. Raises `UnreadableCertificate`."""
-    found = certificate.authority_information
-    return tuple(
-        url for kind, url in found if kind == "ocsp" and url.lower().startswith(_SCHEMES)
-    )
+    """Where a certificate says that answers about it are, a few. Raises
+    `UnreadableCertificate`."""
+    return _urls(certificate, "ocsp")
 
 
 def issuer_urls(certificate: Certificate) -> tuple[str, ...]:
-    """Where a certificate says that its issuer's is. Raises `UnreadableCertificate`."""
-    found = certificate.authority_information
-    return tuple(
-        url for kind, url in found if kind == "caIssuers" and url.lower().startswith(_SCHEMES)
-    )
+    """Where a certificate says that its issuer's is, a few. Raises
+    `UnreadableCertificate`."""
+    return _urls(certificate, "caIssuers")
+
+
+def _urls(certificate: Certificate, wanted: str) -> tuple[str, ...]:
+    found = (url for kind, url in certificate.authority_information if kind == wanted)
+    return tuple(islice((url for url in found if url.lower().startswith(_SCHEMES)), MOST_URLS))
 
 
 def ocsp_key(certificate: Certificate, issuer: Certificate) -> str:
-    """What answers about a certificate are kept under. The issuer's key is part of it: the
-    answer depends on whose certificate it is taken to be. Raises `UnreadableCertificate`."""
+    """What answers about a certificate are kept under, in whichever form it comes. The
+    issuer's key is part of it: the answer depends on whose certificate it is taken to be.
+    Raises `UnreadableCertificate`."""
     key = hashlib.sha256(public_key_of(issuer.der)).hexdigest()
-    return f"{certificate.sha256}-{key}"
+    return f"{hashlib.sha256(signed_part(certificate.der)).hexdigest()}-{key}"
 
 
 def told(

@@ -283,13 +283,13 @@ class _Asked:
         if crl.scope in self._in_doubt:
             self._note(Because.CRL_INCONCLUSIVE, crl, "superseded by one of a doubtful signer")
             return False
-        if stale := self._stale(crl):
-            self._note(Because.CRL_STALE, crl, stale)
-            return base is None  # without the delta, its base is one like any other
-        if signer.doubt:
+        if signer.doubt:  # before all else: nothing that such a one says takes a listing back
             self._note(Because.CRL_INCONCLUSIVE, crl, signer.doubt)
             self._in_doubt.add(crl.scope)
             return False
+        if stale := self._stale(crl):
+            self._note(Because.CRL_STALE, crl, stale)
+            return base is None  # without the delta, its base is one like any other
         if base and self._revokes(base, signer, listing_together(crl, base, self._link)):
             return True
         self._status.reasons |= reasons

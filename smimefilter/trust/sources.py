@@ -25,7 +25,10 @@ from .issued import IssuedCrl
 from .knowledge import Knowledge, newness
 from .link import Link
 from .outline import CRL_POINTS, FRESHEST_CRL, extension_of, may_be_ca
+from .revocation import RevocationCheck
 from .search import search
+from .span import Span
+from .verdict import TrustRules
 
 SCHEMES: Final = frozenset({"http", "https", "ldap", "ldaps"})
 LONGEST: Final = 2000  # characters of a URL
@@ -82,6 +85,23 @@ def signer_of(crl: IssuedCrl, knowledge: Knowledge) -> Link | None:
         except UnreadableCertificate:
             continue
     return None
+
+
+def is_in_doubt(signer: Link, knowledge: Knowledge, rules: TrustRules, at: datetime) -> bool:
+    """Whether every certificate at hand of a signer's name and key is black-listed, expired or
+    revoked: what such a one signs takes the place of nothing. Raises
+    `UnreadableCertificate`."""
+    same = (one for one in knowledge.named(signer.name) if one.key == signer.key)
+    return all(_is_of_no_use(one, knowledge, rules, at) for one in same)
+
+
+def _is_of_no_use(link: Link, knowledge: Knowledge, rules: TrustRules, at: datetime) -> bool:
+    certificate = link.certificate
+    if knowledge.is_struck(link) or not certificate.not_before <= at <= certificate.not_after:
+        return True
+    check = RevocationCheck(knowledge, rules, Span(at))
+    ways = search(link, knowledge).to_roots
+    return bool(ways) and all(check.check(way).revoked for way in ways)
 
 
 def superseded(new: IssuedCrl, signer: Link, others: Iterable[IssuedCrl]) -> list[IssuedCrl]:
