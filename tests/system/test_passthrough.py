@@ -61,12 +61,15 @@ def test_odd_mail_comes_out_as_it_went_in(
     file: Path, protocol: str, office: PostOffice
 ) -> None:
     content = file.read_bytes()
+    expected = content
+    if file.stem == "mbox-from-line":  # no part of the mail, and a field to nobody
+        expected = content.partition(b"\r\n")[2]
     (reply,) = office.hand_over(ALICE, [DAVE], content, protocol=protocol)
     assert reply.startswith("250 2.0.0 ")
     (mail,) = office.sink.mails
     received = RECEIVED.match(mail.content)
     assert received
-    assert mail.content[received.end() :] == content
+    assert mail.content[received.end() :] == expected
 
 
 def test_so_does_mail_that_could_have_been_encrypted_but_for_a_certificate(

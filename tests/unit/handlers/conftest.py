@@ -13,5 +13,6 @@ from tests.support.database import new_database
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    """Set up and open."""
     async with new_database(tmp_path) as opened:
         yield opened
