@@ -35,7 +35,7 @@ from smimefilter.ports.handlers import (
     Services,
 )
 
-from .atlas_client import AtlasClient, Busy, Problem, is_problem, problem_of, total_count
+from .atlas_client import AtlasClient, Busy, Problem, problem_of, total_count
 from .atlas_policy import Policy
 from .globalsign import Answer, NotSent, Remote
 
@@ -139,11 +139,13 @@ class Atlas:
             serial = _serial(answer)
             await remember({"serial": serial})
             return await self._fetched(serial)
-        if 400 <= answer.status < 500 or (answer.status == 503 and is_problem(answer)):
+        problem = problem_of(answer)
+        if 400 <= answer.status < 500 or (answer.status == 503 and problem.is_its_own):
             await remember({})  # it says that it did not take it
-            return _not_taken(problem_of(answer))
-        raise HandlerTrouble(f"Atlas answered {answer.status}: whether it took the order, "
-                             "is to be seen")  # fmt: skip
+            return _not_taken(problem)
+        raise HandlerTrouble(
+            f"Atlas answered {answer.status}: whether it took the order is to be seen"
+        )
 
     async def _looked_for(self, order: Order, remember: Remember) -> Outcome:
         """What became of an order of which nobody knows whether it was taken."""
@@ -154,7 +156,7 @@ class Atlas:
             await remember({"serial": serial})
             return await self._fetched(serial)
         if order.now.timestamp() < since + SHOWN_BY.total_seconds():
-            return Later("whether Atlas took the order, is to be seen", {}, SOON)
+            return Later("whether Atlas took the order is to be seen", {}, SOON)
         return await self._ordered(order, remember)
 
     async def _serial_of(self, csr: Csr, since: int, now: datetime) -> str:

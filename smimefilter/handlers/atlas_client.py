@@ -35,15 +35,17 @@ class Problem(HandlerTrouble):
 
     INPUT: ClassVar[frozenset[int]] = frozenset({400, 409, 411, 413, 415, 422})
 
-    def __init__(self, status: int, description: str) -> None:
+    def __init__(self, status: int, description: str, *, is_its_own: bool) -> None:
+        """`is_its_own`: the service says so, and not something in front of it."""
         super().__init__(f"Atlas says {status}: {description}")
         self.code = status
         self.description = description
+        self.is_its_own = is_its_own
 
     @property
     def is_for_good(self) -> bool:
         """Whether the same request will never be taken."""
-        return self.code in self.INPUT
+        return self.is_its_own and self.code in self.INPUT
 
 
 class AtlasClient:
@@ -130,12 +132,8 @@ def problem_of(answer: Answer) -> Problem:
     if isinstance(errors, dict):
         words += [f"{name}: {why}" for name, why in errors.items()]
     text = said("; ".join(str(one) for one in words if one))
-    return Problem(answer.status, text or "no more than that")
-
-
-def is_problem(answer: Answer) -> bool:
-    """Whether the service itself says so, and not something in front of it."""
-    return "problem+json" in answer.headers.get("Content-Type", "").lower()
+    is_its_own = "problem+json" in answer.headers.get("Content-Type", "").lower()
+    return Problem(answer.status, text or "no more than that", is_its_own=is_its_own)
 
 
 def total_count(headers: Mapping[str, str]) -> int:

@@ -189,13 +189,16 @@ class Epki:
         since = datetime.fromtimestamp(int(order.state["ordering"]), UTC)
         fields = _window(since, order.now, order.common_name)
         response = await self._query("GetOrders", fields)
-        for detail in response.iterfind("OrderDetails/OrderDetail"):
+        details = response.findall("OrderDetails/OrderDetail")
+        for detail in details:
             if self._is_ours(detail, order, csr):
                 number = _number(text(detail, "OrderInfo", "OrderNo"))
                 await remember({"order": number})
                 return await self._fetched(number, csr)
+        if text(response, "TotalCount") not in {"", str(len(details))}:
+            raise HandlerTrouble("EPKI shows not all of its orders: this one may be among them")
         if order.now < since + SHOWN_BY:
-            return Later("whether EPKI took the order, is to be seen", {}, SOON)
+            return Later("whether EPKI took the order is to be seen", {}, SOON)
         return await self._ordered(order, csr, remember)
 
     def _is_ours(self, detail: Element, order: Order, csr: Csr) -> bool:

@@ -24,6 +24,8 @@ from tests.support.cas.desks import ALICE, Desk, closing
 from tests.support.cas.globalsign import Behave, closes, huge, says, silent, stranger, tls
 from tests.support.pki import NOW, key_of
 
+PROBLEM = "application/problem+json"
+
 
 @pytest.fixture
 def atlas() -> Iterator[AtlasService]:
@@ -265,7 +267,7 @@ async def test_malformed_answers_are_trouble(
 
 async def test_what_the_service_says_is_tamed(desk: Desk, atlas: AtlasService) -> None:
     text = '{"description": "no\\u001b[31m\\nand\\u202e ' + "x" * 2000 + '"}'
-    atlas.behave["POST /certificates"] = says(text, 422)
+    atlas.behave["POST /certificates"] = says(text, 422, PROBLEM)
     done = await desk.ask()
     assert done.outcome.startswith("Atlas refuses it: no[31m and xxx")
     assert len(done.outcome) < 400
@@ -278,11 +280,23 @@ async def test_what_the_service_says_is_tamed(desk: Desk, atlas: AtlasService) -
 async def test_what_the_policy_forbids_is_refused(desk: Desk, atlas: AtlasService) -> None:
     del atlas.policy["validity"]
     atlas.behave["POST /certificates"] = says(
-        '{"description": "validation error", "errors": {"san": "not yours"}}', 422
+        '{"description": "validation error", "errors": {"san": "not yours"}}', 422, PROBLEM
     )
     done = await desk.ask()
     assert done.state is RequestState.REFUSED
     assert done.outcome == "Atlas refuses it: validation error; san: not yours"
+
+
+async def test_what_something_in_front_of_it_says_is_no_refusal(
+    desk: Desk, atlas: AtlasService
+) -> None:
+    atlas.behave["POST /certificates"] = says("<h1>Bad Request</h1>", 400, "text/html")
+    done = await desk.ask()
+    assert (done.state, done.outcome) == (
+        RequestState.PENDING, "Atlas says 400: no more than that",
+    )  # fmt: skip
+    atlas.behave.clear()
+    assert (await desk.again(done)).state is RequestState.ISSUED
 
 
 async def test_an_address_that_cannot_be_asked_for(desk: Desk, atlas: AtlasService) -> None:
@@ -299,8 +313,7 @@ async def test_an_address_that_cannot_be_asked_for(desk: Desk, atlas: AtlasServi
 async def test_what_may_be_over_later_is_sent_anew(
     desk: Desk, atlas: AtlasService, status: int, says_: str
 ) -> None:
-    kind = "application/problem+json"
-    atlas.behave["POST /certificates"] = says('{"description": "no"}', status, kind)
+    atlas.behave["POST /certificates"] = says('{"description": "no"}', status, PROBLEM)
     done = await desk.ask()
     assert done.state is RequestState.PENDING
     assert says_ in done.outcome

@@ -262,6 +262,23 @@ async def test_an_order_of_somebody_else_is_not_taken_for_ours(
     assert len(epki.orders) == 2
 
 
+async def test_nothing_is_ordered_while_not_all_orders_are_shown(
+    desk: Desk, epki: EpkiService
+) -> None:
+    epki.after["OrderAndIssueCertificate"] = closes
+    done = await desk.ask()
+    header = "<QueryResponseHeader><SuccessCode>0</SuccessCode></QueryResponseHeader>"
+    inside = f"<Response>{header}<TotalCount>501</TotalCount></Response>"
+    epki.behave["GetOrders"] = says(
+        envelope(f"<GetOrdersResponse>{inside}</GetOrdersResponse>")
+    )
+    desk.now += timedelta(hours=1)
+    assert "shows not all of its orders" in (await desk.again(done)).outcome
+    epki.behave.clear()
+    assert (await desk.again(done)).state is RequestState.ISSUED
+    assert len(epki.orders) == 1
+
+
 async def test_a_time_out_orders_nothing_twice(database: Database, epki: EpkiService) -> None:
     desk = Desk(database, Epki, settings(epki, timeout=0.3))
     epki.after["OrderAndIssueCertificate"] = silent
