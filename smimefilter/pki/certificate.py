@@ -137,14 +137,11 @@ class Certificate:
         if len(self.der) > LARGEST:
             raise UnreadableCertificate(f"larger than {LARGEST // 1024} KiB")
         try:
-            found = x509.load_der_x509_certificate(self.der)
+            return x509.load_der_x509_certificate(self.der)
         except (ValueError, TypeError, x509.InvalidVersion) as error:
-            if _DSA_BARE not in self.der:
-                raise UnreadableCertificate(f"not a certificate: {error}") from None
-            found = self._parsed_without_key()
-        if self.der[-1 - len(found.signature)] != 0:  # anybody could give it another form so
-            raise UnreadableCertificate("its signature is no whole number of octets")
-        return found
+            if _DSA_BARE in self.der:
+                return self._parsed_without_key()
+            raise UnreadableCertificate(f"not a certificate: {error}") from None
 
     def _parsed_without_key(self) -> x509.Certificate:
         """`cryptography` reads no DSA key that inherits its issuer's parameters (RFC 3279

@@ -2,8 +2,8 @@
 
 The signature of a certificate lies outside what it covers. One of ECDSA, (r, s), holds as
 (r, n - s) as well, so that a certificate has a second form with a thumbprint of its own; what
-strikes out one form has to strike out the other. Other changes of form are refused where
-certificates are read (`certificate.py`).
+strikes out one form has to strike out the other. With other changes
+of form no signature holds (`trust/link.py`).
 
 SEC 1 §4.1.4. Raises nothing: what cannot be read has no other form.
 """
@@ -27,7 +27,17 @@ _ECDSA_SHA2: Final = bytes.fromhex("06082a8648ce3d0403")
 # The orders of the curves, by which curve the key of the issuer is on (SEC 2, RFC 5639).
 _ORDERS: Final = tuple(
     int(order, 16)
-    for order in ["ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551", "ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973", "1fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffa51868783bf2f966b7fcc0148f709a5d03bb5c9b8899c47aebb6fb71e91386409", "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141", "a9fb57dba1eea9bc3e660a909d838d718c397aa3b561a6f7901e0e82974856a7", "8cb91e82a3386d280f5d6f7e50e641df152f7109ed5456b31f166e6cac0425a7cf3ab6af6b7fc3103b883202e9046565", "aadd9db8dbe9c48b3fd4e6ae33c9fc07cb308db3b3c9d20ed6639cca70330870553e5c414ca92619418661197fac10471db1d381085ddaddb58796829ca90069", "ffffffffffffffffffffffff99def836146bc9b1b4d22831", "ffffffffffffffffffffffffffff16a2e0b8f03e13dd29455c5c2a3d"]  # noqa: E501 - numbers
+    for order in [
+        "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551",
+        "ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973",
+        "1fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffa51868783bf2f966b7fcc0148f709a5d03bb5c9b8899c47aebb6fb71e91386409",
+        "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141",
+        "a9fb57dba1eea9bc3e660a909d838d718c397aa3b561a6f7901e0e82974856a7",
+        "8cb91e82a3386d280f5d6f7e50e641df152f7109ed5456b31f166e6cac0425a7cf3ab6af6b7fc3103b883202e9046565",
+        "aadd9db8dbe9c48b3fd4e6ae33c9fc07cb308db3b3c9d20ed6639cca70330870553e5c414ca92619418661197fac10471db1d381085ddaddb58796829ca90069",
+        "ffffffffffffffffffffffff99def836146bc9b1b4d22831",
+        "ffffffffffffffffffffffffffff16a2e0b8f03e13dd29455c5c2a3d",
+    ]
 )
 
 

@@ -130,5 +130,7 @@ class Link:
             key = issuer.certificate.public_key
         except UnreadableCertificate:
             return False
-        signed = signed_part(self.certificate.der)
-        return verifies(key, scheme, self.certificate.parsed.signature, signed)
+        der, signature = self.certificate.der, self.certificate.parsed.signature
+        if der[-1 - len(signature)] != 0:  # unused bits: a form that anybody could give it
+            return False
+        return verifies(key, scheme, signature, signed_part(der))

@@ -44,6 +44,10 @@ def crl(issuer: Issued = SUB, *, hours: float = 1, **special: Any) -> bytes:
     return special_crl(issuer, this_update=NOW - hours * HOUR, **special)
 
 
+def pem(der: bytes) -> bytes:
+    return load_der_x509_crl(der).public_bytes(Encoding.PEM)
+
+
 async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not holds():  # noqa: ASYNC110 - nobody tells
@@ -574,13 +578,64 @@ async def test_all_crls_together_have_a_limit() -> None:
     first = crl(number=1, hours=3)
     scene = Scene(most=len(first) + 64)
     assert (await scene.fetch(SUBS, first)).outcome is Outcome.NEW
-    user = {"scope": {"only_contains_user_certs": True}}
-    update = await scene.fetch(OTHER, crl(**user))
+    update = await scene.fetch(OTHER, special_crl(ROOT))
     assert update.outcome is Outcome.FAILED
     assert "are kept of all CRLs together" in update.source.outcome
     second = crl(number=2)
     assert (await scene.fetch(SUBS, second)).outcome is Outcome.NEW  # takes a place
     assert scene.crls.ders == [second]
+
+
+async def test_a_key_takes_a_share_and_keeps_no_successor_of_another_out() -> None:
+    """Each of another scope: none takes the place of another."""
+    greedy = ROOT.issue("Greedy", ca=True, key="p256")
+    first = crl(number=1, hours=3)
+    scene = Scene(authorities=(SUB, BOB, greedy), most=12 * len(first))
+    assert (await scene.fetch(SUBS, first)).outcome is Outcome.NEW
+    came = b"".join(
+        pem(crl(greedy, scope={"url": f"http://greedy.test/{one}"})) for one in range(20)
+    )
+    update = await scene.fetch(OTHER, came)
+    assert "a key has a share" in update.source.outcome or update.outcome is Outcome.NEW
+    assert sum(map(len, scene.crls.ders)) < 4 * len(first)
+    assert (await scene.fetch(SUBS, crl(number=2))).outcome is Outcome.NEW
+
+
+@pytest.mark.parametrize("doubt", ["revoked", "expired"])
+async def test_a_signer_in_doubt_takes_no_place(doubt: str) -> None:
+    days = {"not_after": NOW - DAY} if doubt == "expired" else {}
+    again = ROOT.issue("Sub of CRLs", ca=True, key="p256", **days)
+    scene = Scene(authorities=(BOB, again))
+    listing = crl(again, hours=9, revoked=[BOB], number=1)
+    await scene.fetch(SUBS, listing)
+    if doubt == "revoked":
+        await scene.fetch(OTHER, special_crl(ROOT, [again]))
+    scene.load()
+    update = await scene.fetch(SUBS, crl(again, number=2))
+    assert update.outcome is Outcome.INVALID
+    assert "its signer is revoked, black-listed or expired" in update.source.outcome
+    assert listing in scene.crls.ders
+
+
+async def test_so_many_crls_at_one_place_are_not_read() -> None:
+    scene = Scene()
+    update = await scene.fetch(SUBS, b"".join(pem(crl(number=n)) for n in range(33)))
+    assert "more than 32 CRLs" in update.source.outcome
+
+
+async def test_of_several_crls_of_nobody_from_one_place_one_is_kept() -> None:
+    scene = Scene()
+    await scene.fetch(SUBS, b"".join(pem(special_crl(STRANGER, [one])) for one in (1, 2, 3)))
+    assert len(scene.crls.ders) == 1
+
+
+async def test_of_those_of_the_future_one_is_kept() -> None:
+    scene = Scene()
+    for number in (1, 2, 3):
+        late = NOW + 900 * DAY
+        far = special_crl(SUB, this_update=late, next_update=late + DAY, number=number)
+        await scene.fetch(SUBS, far)
+    assert len(scene.crls.ders) == 1
 
 
 async def test_one_of_the_far_future_keeps_no_true_one_out() -> None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from smimefilter.base.envelope import Client, Delivered, Recipient, Refused, Transaction
+from smimefilter.flow import lookups
 from smimefilter.flow.carry import Carrier
 from smimefilter.flow.filter import Filter
 from smimefilter.flow.lookups import LATEST, SOONEST, Lookups, _single
@@ -433,6 +434,33 @@ async def test_a_forged_answer_never_replaces_what_was_revoked() -> None:
     assert scene.snapshots.answers[KEY].der == revoked
     assert scene.answers.kept[KEY][0] == revoked
     assert "whoever signed its answer" in str(scene.journal.troubles[0][1])
+
+
+@pytest.mark.parametrize("status", ["unknown", "good"])
+async def test_revoked_gives_way_to_a_newer_good_alone(status: str) -> None:
+    scene = Scene(SUB)
+    revoked = ocsp_answer(BOB, SUB, "revoked", this_update=NOW - HOUR)
+    scene.snapshots.answers = {KEY: OcspAnswer.read(revoked)}
+    same = NOW - HOUR if status == "good" else NOW
+    scene.net.answers = dict.fromkeys((URL, MIRROR), answering(status, this_update=same))
+    assert not await scene.meet(NEED)
+    assert scene.snapshots.answers[KEY].der == revoked
+    assert "and stays" in str(scene.journal.troubles[0][1])
+    scene.now = NOW + HOUR
+    scene.net.answers = dict.fromkeys((URL, MIRROR), answering("good", this_update=NOW))
+    assert await scene.meet(NEED)
+
+
+async def test_one_that_hangs_does_not_keep_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookups, "PATIENCE", 0.05)
+
+    async def hangs(request: Request) -> Any:
+        await asyncio.sleep(60)
+
+    scene = Scene(SUB)
+    scene.net.answers = {URL: hangs, MIRROR: hangs}
+    assert not await scene.meet(NEED, within=5)
+    assert scene.journal.troubles[0][0] == "look-up given up"
 
 
 async def test_another_responder_does_where_the_first_is_forged() -> None:

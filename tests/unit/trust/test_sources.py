@@ -19,13 +19,16 @@ from smimefilter.trust.sources import (
     MOST_OF_ONE,
     CrlPlaces,
     crl_urls,
+    is_in_doubt,
     newer_than,
     signer_of,
     superseded,
 )
+from smimefilter.trust.verdict import TrustRules
 from tests.support.crls import special_crl
 from tests.support.pki import NOW, Issued, root
 from tests.support.points import point, pointed, url
+from tests.support.trust import knowing
 
 ROOT = root("Root of sources")
 SUB = ROOT.issue("Sub of sources", ca=True, key="p256")
@@ -185,3 +188,15 @@ def test_urls_are_only_followed_below_a_root_and_not_without_end(
     monkeypatch.setattr("smimefilter.trust.sources.MOST", 3)
     known = Knowledge(roots=[ROOT.certificate], authorities=[one.certificate for one in many])
     assert CrlPlaces().of(known, users=True) == {f"http://crl.test/{n}" for n in range(3)}
+
+
+def test_a_black_listed_signer_is_in_doubt_whichever_certificate_it_uses() -> None:
+    authority = root("Sources")
+    below = authority.issue("Below", ca=True, key="p256")
+    again = authority.issue("Below", ca=True, key=below.key)
+    both = knowing([authority], [below, again], black=[below])
+    alone = knowing([authority], [below], black=[below])
+    one = alone.link(below.certificate)
+    assert is_in_doubt(one, alone, TrustRules(), NOW)
+    assert is_in_doubt(one, both, TrustRules(), NOW)  # its key is struck with it
+    assert not is_in_doubt(one, knowing([authority], [below]), TrustRules(), NOW)

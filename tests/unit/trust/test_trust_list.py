@@ -5,8 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from asn1crypto import x509 as asn1_x509
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
 
 from smimefilter.base.reasons import Because
+from smimefilter.pki.certificate import Certificate
 from smimefilter.trust.ctl import Listing, TrustList, TrustListEntry
 from smimefilter.trust.knowledge import Knowledge
 from smimefilter.trust.verdict import Purpose, Standing
@@ -18,6 +24,7 @@ SUB = ROOT.issue("Sub CA", ca=True)
 DEEP = SUB.issue("Deep CA", ca=True)
 ALICE = DEEP.issue("Alice", mail="alice@example.com")
 CROSS = OTHER_ROOT.issue("Sub CA", ca=True, key=SUB.key)  # the same CA, another certificate
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 KNOWN = {"roots": [ROOT], "authorities": [SUB, DEEP]}
 BOTH = {"roots": [ROOT, OTHER_ROOT], "authorities": [SUB, CROSS, DEEP]}
 
@@ -128,3 +135,58 @@ def test_black_beats_white():
     for order in (entries, entries[::-1]):
         known = Knowledge(roots=[ROOT.certificate], trust_list=TrustList(order))
         assert verdict(ALICE, known).standing is Standing.BLACK_LISTED
+
+
+# other forms of the very same certificate, that anybody can make
+
+
+def other_form(certificate: Certificate) -> Certificate:
+    """With the other signature of ECDSA on P-256."""
+    frame = asn1_x509.Certificate.load(certificate.der)
+    r, s = decode_dss_signature(frame["signature_value"].native)
+    frame["signature_value"] = encode_dss_signature(r, P256_ORDER - s)
+    made = Certificate.read(frame.dump(force=True))
+    assert made != certificate
+    return made
+
+
+@pytest.mark.parametrize("purpose", [Purpose.ENCRYPT, Purpose.VERIFY])
+def test_the_other_form_of_a_black_listed_certificate_is_black_listed(purpose):
+    """Thumbprints are all that an entry has: its certificate need not be at hand."""
+    authority = ROOT.issue("Curves", ca=True, key="p256")
+    bob = authority.issue("Bob", mail="bob@example.com")
+    knowledge = knowing([ROOT], [authority], black=[bob])
+    found = verdict(other_form(bob.certificate), knowledge, purpose=purpose)
+    assert found.standing is Standing.BLACK_LISTED
+
+
+def test_the_other_form_of_a_black_listed_ca_is_no_way_around():
+    middle = root("Curves", key="p256")
+    below = middle.issue("Sub of Curves", ca=True)
+    bob = below.issue("Bob", mail="bob@example.com")
+    knowledge = Knowledge(
+        roots=[middle.certificate],
+        authorities=[other_form(below.certificate)],
+        trust_list=TrustList([TrustListEntry(below.thumbprint, Listing.BLACK)]),
+    )
+    assert not verdict(bob, knowledge).usable
+
+
+def test_the_other_form_of_a_good_certificate_is_good():
+    authority = ROOT.issue("Curves", ca=True, key="p256")
+    bob = authority.issue("Bob", mail="bob@example.com")
+    assert verdict(other_form(bob.certificate), knowing([ROOT], [authority])).usable
+
+
+def test_a_signature_with_unused_bits_does_not_hold():
+    """Else anybody could give a certificate another thumbprint so."""
+    for number in range(60):
+        bob = DEEP.issue(f"Bob {number}", mail="bob@example.com")
+        signature = bob.certificate.parsed.signature
+        if signature[-1] & 1 == 0:
+            break
+    der = bob.certificate.der
+    before = der[: -1 - len(signature)]
+    assert der == before + b"\0" + signature
+    known = knowing(**KNOWN, black=[bob])
+    assert not verdict(Certificate.read(before + b"\1" + signature), known).usable
