@@ -18,12 +18,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from smimefilter.base.envelope import Delivered
-from smimefilter.pki.certificate import Certificate
 from smimefilter.plan.opened import Lesson
 from smimefilter.ports.journal import Journal, MailRecord
 from smimefilter.ports.stores import Certificates, Correspondent, Correspondents, Shelf
-from smimefilter.trust.knowledge import Knowledge
-from smimefilter.trust.outline import may_be_ca
 
 from .snapshots import Snapshots
 
@@ -108,15 +105,10 @@ class Harvest:
         knowledge = snapshot.trust.knowledge
         for lesson in lessons:
             origin = f"signature of {lesson.address}"
-            learnt = [one for one in lesson.certificates if not _is_too_many(one, knowledge)]
+            learnt = [one for one in lesson.certificates if not knowledge.is_crowded(one)]
             knowledge = knowledge.with_certificates(learnt)
             await self._certificates.add(learnt, Shelf.CERTIFICATES, origin)
         for lesson in lessons:
             if self._waiting.get(lesson.address) is lesson:
                 del self._waiting[lesson.address]
         self._journal.note("certificates of signatures stored", authors=len(lessons))
-
-
-def _is_too_many(certificate: Certificate, knowledge: Knowledge) -> bool:
-    """Of CAs of one name so many are enough: each of them costs whoever is below them."""
-    return may_be_ca(certificate.der) and knowledge.is_crowded(certificate)

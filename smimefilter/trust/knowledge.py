@@ -116,9 +116,15 @@ class Knowledge:
         return self._by_name.get(name, ())
 
     def is_crowded(self, certificate: Certificate) -> bool:
-        """Whether so many have its subject already that no other is learnt by itself."""
+        """Whether so many have its subject already that no other is learnt by itself. CAs, and
+        what may sign CRLs and is none, are counted apart: neither keeps the other out. Of what
+        issues nothing there is no crowd."""
+        if not _is_worth_knowing(certificate):
+            return False
+        is_ca = may_be_ca(certificate.der)
         try:
-            return len(self.named(name_key(subject_of(certificate.der)))) >= CROWD
+            named = self.named(name_key(subject_of(certificate.der)))
+            return sum(may_be_ca(one.certificate.der) == is_ca for one in named) >= CROWD
         except BadDer:
             return True
 

@@ -54,3 +54,17 @@ async def test_a_ca_is_learnt_unless_so_many_have_its_name(known: int, learnt: b
     await sut.write()
     assert shelves.stored == [bob.certificate, *[one.certificate] * learnt, carol.certificate]
     assert sut._waiting == {}
+
+
+async def test_what_signs_crls_and_is_no_ca_is_a_crowd_of_its_own() -> None:
+    """An end-user certificate with cRLSign makes each search for CRL signers longer."""
+    signers = [
+        ROOT.issue("A name that many have", key="p256", key_usage=frozenset({"cRLSign"}))
+        for _ in range(CROWD + 1)
+    ]
+    known = [one.certificate for one in signers[:-1]]
+    knowledge = Knowledge(roots=[ROOT.certificate], authorities=known)
+    assert knowledge.is_crowded(signers[-1].certificate)
+    assert not knowledge.is_crowded(CAS[0].certificate)  # the true CA is not kept out
+    everyday = ROOT.issue("A name that many have", mail="bob@x.test")
+    assert not knowledge.is_crowded(everyday.certificate)
