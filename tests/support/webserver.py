@@ -179,6 +179,7 @@ class WebServer(Started):
             writer.close()
             with contextlib.suppress(*ends):
                 await writer.wait_closed()
+            writer.transport.abort()  # where waiting was cut short
             self._tasks.discard(task)
 
     async def _respond(self, asked: Asked, writer: asyncio.StreamWriter) -> None:

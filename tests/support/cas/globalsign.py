@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from tests.support.cas.server import ended
 from tests.support.ports import ReservedPort
 from tests.support.started import Started
 
@@ -134,7 +135,7 @@ class Service(Started):
         self._run(self._listen())
 
     def stop(self) -> None:
-        self._run(self._runner.cleanup() if self._runner else asyncio.sleep(0))
+        self._run(ended(self._runner) if self._runner else asyncio.sleep(0))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

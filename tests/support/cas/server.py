@@ -119,7 +119,7 @@ class CaServer:
         for event in self._silence:
             event.set()
         assert self._runner is not None
-        await self._runner.cleanup()
+        await ended(self._runner)
 
     async def _take(self, request: web.Request) -> web.StreamResponse:
         asked = Asked(
@@ -165,6 +165,17 @@ class CaServer:
                 await stream.write(b"{")
         transport.abort()
         return web.Response()
+
+
+async def ended(runner: web.BaseRunner[Any]) -> None:
+    """Stop a server, and hang up on whoever is connected still: a connection that outlives its
+    loop is reported in the middle of another test."""
+    server = runner.server
+    for connection in server.connections if isinstance(server, web.Server) else ():
+        if connection.transport is not None:
+            connection.transport.abort()
+    await runner.cleanup()
+    await asyncio.sleep(0.02)  # for what is closing
 
 
 def issue_for(authority: Issued, csr: bytes, **special: Any) -> Certificate:
