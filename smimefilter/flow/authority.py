@@ -400,8 +400,8 @@ class AuthorityDesk:
 
     async def _own_crls(self, certificate: Certificate) -> list[tuple[str, bytes]]:
         """SHA-256 and DER of the CRLs that a CA has made, oldest first."""
-        origin = _origin(certificate)
-        return [(one.sha256, one.der) for one in await self._crls.all() if one.origin == origin]
+        made = await self._crls.all(_origin(certificate))
+        return [(one.sha256, one.der) for one in made]
 
     async def _crls_of(self, certificate: Certificate) -> list[str]:
         return [sha256 for sha256, _ in await self._own_crls(certificate)]

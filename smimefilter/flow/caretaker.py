@@ -135,7 +135,7 @@ class Caretaker:
             await asyncio.sleep(0)
 
     async def _request(self, moment: Moment, address: str, why: str) -> None:
-        known = [one for one in await self._requests.all() if one.address == address]
+        known = await self._requests.all(address=address)
         since = self._clock() - QUIET
         if any(one.state is RequestState.PENDING or one.created > since for one in known):
             return

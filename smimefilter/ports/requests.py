@@ -107,9 +107,13 @@ class Requests(Protocol):
         """Those whose id begins so."""
 
     async def all(
-        self, states: Collection[RequestState] = (), batch: str | None = None
+        self,
+        states: Collection[RequestState] = (),
+        *,
+        batch: str | None = None,
+        address: str | None = None,
     ) -> list[StoredRequest]:
-        """In these states, oldest first; all without."""
+        """In these states, of a batch, for an address, oldest first; all without."""
 
 
 @dataclass(frozen=True, slots=True)

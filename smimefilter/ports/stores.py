@@ -210,8 +210,8 @@ class Crls(Protocol):
     async def remove(self, sha256: str) -> bool:
         """Whether it was there."""
 
-    async def all(self) -> list[CrlEntry]:
-        """All CRLs, oldest first."""
+    async def all(self, origin: str | None = None) -> list[CrlEntry]:
+        """All CRLs, or those of one origin, oldest first."""
 
 
 class CrlSources(Protocol):

@@ -55,10 +55,11 @@ class SqlCrls:
         async with self._sessions.writing() as transaction:
             return await transaction.write(sa.delete(crls).where(crls.c.sha256 == sha256))
 
-    async def all(self) -> list[CrlEntry]:
-        """All CRLs, oldest first."""
+    async def all(self, origin: str | None = None) -> list[CrlEntry]:
+        """All CRLs, or those of one origin, oldest first."""
+        these = CRLS if origin is None else CRLS.where(crls.c.origin == origin)
         async with self._sessions.reading() as connection:
-            return [crl(row) for row in await connection.execute(CRLS)]
+            return [crl(row) for row in await connection.execute(these)]
 
 
 def _now() -> datetime:

@@ -124,14 +124,20 @@ class SqlRequests:
             return [_request(row) for row in await connection.execute(these)]
 
     async def all(
-        self, states: Collection[RequestState] = (), batch: str | None = None
+        self,
+        states: Collection[RequestState] = (),
+        *,
+        batch: str | None = None,
+        address: str | None = None,
     ) -> list[StoredRequest]:
-        """In these states, oldest first; all without."""
+        """In these states, of a batch, for an address, oldest first; all without."""
         these = _ALL
         if states:
             these = these.where(_c.state.in_([state.value for state in states]))
         if batch is not None:
             these = these.where(_c.batch == batch)
+        if address is not None:
+            these = these.where(_c.address == address)
         async with self._sessions.reading() as connection:
             return [_request(row) for row in await connection.execute(these)]
 
