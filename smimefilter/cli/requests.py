@@ -20,7 +20,7 @@ from smimefilter.flow.certificates import chain_of, find
 from smimefilter.flow.enrol import Looked, handler_for, preview, with_defaults
 from smimefilter.flow.preferences import set_preference
 from smimefilter.flow.requests import Wanted
-from smimefilter.flow.send import generated
+from smimefilter.flow.send import generated, no_number, no_sender
 from smimefilter.handlers.registry import broken, installed
 from smimefilter.pki.build import CRL_REASONS, Identity
 from smimefilter.pki.certificate import Certificate
@@ -164,13 +164,9 @@ def _check_ways(moment: Moment, wanted: Wanted) -> None:
     """Raises `AdminError` where a key or its password is to be sent and cannot be."""
     view = moment.view(wanted.address)
     if wanted.send and view.get(CA_MAIL_SENDER).value is None:
-        raise AdminError(
-            "there is no sender for mails with keys",
-            mend="set one: smimefilter ca settings mail-sender ca@example.com",
-        )
+        raise no_sender()
     if wanted.sms and view.get(SMS_NUMBER).value is None:
-        mend = f"set it: smimefilter policy set {wanted.address} sms-number +49…"
-        raise AdminError(f"there is no telephone number of {wanted.address}", mend=mend)
+        raise no_number(wanted.address)
 
 
 def _tell(done: StoredRequest, password: str) -> None:

@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 from smimefilter.base.address import BadAddress, address_key
 from smimefilter.base.errors import AdminError, TemporaryTrouble
 from smimefilter.pki.build import KEY_KINDS, generate_key
-from smimefilter.pki.certificate import Certificate, UnreadableCertificate
+from smimefilter.pki.certificate import Certificate, UnreadableCertificate, is_ca
 from smimefilter.pki.export import key_pkcs8
 from smimefilter.pki.privatekey import belongs_together
 from smimefilter.pki.request import make_csr, prove
@@ -266,7 +266,7 @@ class RequestDesk:
     ) -> list[tuple[Certificate, StoredRequest | None, str]]:
         """Answer pending requests with what people brought: each certificate is matched by its
         public key. What became of each, and why of those that were refused."""
-        if all(map(_is_ca, certificates)):
+        if all(map(is_ca, certificates)):
             raise AdminError("there is no certificate of a user in it, only those of CAs")
         pending = await self._requests.all([RequestState.PENDING])
         waiting = [
@@ -274,16 +274,18 @@ class RequestDesk:
             for one in pending
             if self._handlers.kind(one.handler).can_upload and (not only or one.id == only)
         ]
-        keys = {one.id: key for one in waiting if (key := self._opened(one).key) is not None}
+        keys = {
+            one.id: _key(der) for one in waiting if (der := self._opened(one).key) is not None
+        }
         answers: list[tuple[Certificate, StoredRequest | None, str]] = []
         for certificate in certificates:
-            if _is_ca(certificate):
+            if is_ca(certificate):
                 continue
             match = next(
                 (
                     one
                     for one in waiting
-                    if one.id in keys and belongs_together(certificate, _key(keys[one.id]))
+                    if one.id in keys and belongs_together(certificate, keys[one.id])
                 ),
                 None,
             )
@@ -291,7 +293,7 @@ class RequestDesk:
                 why = "it is for another key than that of any request that waits"
                 answers.append((certificate, None, why))
                 continue
-            chain = tuple(one for one in certificates if _is_ca(one))
+            chain = tuple(one for one in certificates if is_ca(one))
             answers.append((certificate, *await self._answered(match, certificate, chain)))
         return answers
 
@@ -445,7 +447,7 @@ class RequestDesk:
             self._clock(), request.id, event,
             f"serial {certificate.serial_hex} by {certificate.issuer}",
         )  # fmt: skip
-        chain = [one for one in outcome.chain if _is_ca(one)]
+        chain = [one for one in outcome.chain if is_ca(one)]
         if not await self._requests.settle(
             lease, request, [record], certificates=[certificate, *chain], keys=[wrapped]
         ):
@@ -584,13 +586,6 @@ def _csr(wanted: Wanted, key: PrivateKeyTypes) -> bytes:
         surname=wanted.surname,
         digest=wanted.digest,
     )
-
-
-def _is_ca(certificate: Certificate) -> bool:
-    try:
-        return certificate.is_ca
-    except UnreadableCertificate:
-        return False
 
 
 def _flaw(certificate: Certificate, wanted: Wanted, key: PrivateKeyTypes, now: datetime) -> str:

@@ -73,10 +73,7 @@ class KeyPost:
         """Mail these, each as a PKCS#12 file. `sender`: as preferences have it. Raises
         `AdminError`, `NotifyTrouble`."""
         if sender is None:
-            raise AdminError(
-                "there is no sender for mails with keys",
-                mend="set one: smimefilter ca settings mail-sender ca@example.com",
-            )
+            raise no_sender()
         if not password:
             raise AdminError("a key file needs a password")
         for one in identities:
@@ -97,10 +94,7 @@ class KeyPost:
     async def send_password(self, number: str | None, to: str, password: str) -> None:
         """Send the password of a key file by SMS. Raises `AdminError`, `NotifyTrouble`."""
         if number is None:
-            raise AdminError(
-                f"there is no telephone number of {to}",
-                mend=f"set it: smimefilter policy set {to} sms-number +49…",
-            )
+            raise no_number(to)
         facts = {"address": to, "password": password}
         await self._sms.send(number, self._letters.letter(PASSWORD_LETTER, facts).text)
 
@@ -142,6 +136,22 @@ class KeyPost:
                 file, maintype="application", subtype="pkcs12", filename=f"{named}{more}.p12"
             )
         return mail.as_bytes()
+
+
+def no_sender() -> AdminError:
+    """Keys cannot be mailed."""
+    return AdminError(
+        "there is no sender for mails with keys",
+        mend="set one: smimefilter ca settings mail-sender ca@example.com",
+    )
+
+
+def no_number(address: str) -> AdminError:
+    """A password cannot be sent."""
+    return AdminError(
+        f"there is no telephone number of {address}",
+        mend=f"set it: smimefilter policy set {address} sms-number +49…",
+    )
 
 
 def generated(length: int) -> str:

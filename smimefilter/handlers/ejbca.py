@@ -46,8 +46,7 @@ from .remote import (
     NotDone,
     certificates_in,
     chosen,
-    client_context,
-    client_identity,
+    mutual_link,
 )
 
 APPROVAL: Final = timedelta(minutes=15)  # between looks whether people have approved
@@ -107,11 +106,7 @@ class Ejbca:
     @classmethod
     def opened(cls, settings: EjbcaSettings, services: Services) -> Self:  # noqa: ARG003
         """A handler. Raises `HandlerTrouble` for credentials that do not do."""
-        us = client_identity(
-            settings.client_certificate, settings.client_key, settings.client_password
-        )
-        context = client_context(settings.ca_certificates, us)
-        return cls(settings, Link(settings.url, context, settings.timeout))
+        return cls(settings, mutual_link(settings.url, settings))
 
     async def request(self, order: Order, remember: Remember) -> Outcome:
         """Ask for a certificate, or for one whose approval was waited for."""

@@ -21,7 +21,7 @@ from xml.etree.ElementTree import Element
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from smimefilter.pki.certificate import Certificate, UnreadableCertificate
+from smimefilter.pki.certificate import Certificate, is_ca
 from smimefilter.pki.keyfile import UnreadableKeyFile
 from smimefilter.pki.keyfile import read as read_keyfile
 from smimefilter.pki.request import Csr, csr_pem, read_csr
@@ -317,7 +317,7 @@ def _certificates(found: str) -> tuple[Certificate, ...]:
 
 def _issued(found: tuple[Certificate, ...], csr: Csr) -> Outcome:
     """The one for our key; where there is none the first, which is refused then."""
-    users = [one for one in found if not _is_ca(one)]
+    users = [one for one in found if not is_ca(one)]
     ours = next((one for one in users if csr.is_answered_by(one)), None)
     certificate = ours or next(iter(users), found[0])
     return Issued(certificate, tuple(_others(found, certificate)))
@@ -325,10 +325,3 @@ def _issued(found: tuple[Certificate, ...], csr: Csr) -> Outcome:
 
 def _others(found: tuple[Certificate, ...], certificate: Certificate) -> Iterator[Certificate]:
     return (one for one in found if one != certificate)
-
-
-def _is_ca(certificate: Certificate) -> bool:
-    try:
-        return certificate.is_ca
-    except UnreadableCertificate:
-        return False

@@ -15,11 +15,9 @@ import asyncio
 import re
 import secrets
 import ssl
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import aiohttp
@@ -33,6 +31,8 @@ from yarl import URL
 
 from smimefilter import __version__
 from smimefilter.ports.handlers import HandlerTrouble
+
+from .remote import show
 
 MOST: Final = 1024 * 1024  # octets of an answer
 CONNECT: Final = 20.0  # seconds
@@ -161,14 +161,8 @@ def _context(roots: str, certificate: str, key: str) -> ssl.SSLContext:
 
 
 def _present(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    """The library takes files alone: the key is in one for a moment, under a password that
-    nobody knows."""
-    password = secrets.token_bytes(32).hex().encode()
-    loaded = load_pem_private_key(key.encode(), None)
-    sealed = loaded.private_bytes(
-        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password)
+    password = secrets.token_urlsafe(32)
+    sealed = load_pem_private_key(key.encode(), None).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password.encode())
     )
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "identity.pem"
-        file.write_bytes(certificate.encode() + b"\n" + sealed)
-        context.load_cert_chain(file, password=password)
+    show(context, certificate.encode() + b"\n" + sealed, password)

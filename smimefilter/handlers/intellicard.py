@@ -41,8 +41,7 @@ from .remote import (
     NotDone,
     certificates_in,
     chosen,
-    client_context,
-    client_identity,
+    mutual_link,
 )
 
 CERTIFICATES: Final = "application/pkcs7-mime, application/x-pem-file, application/pkix-cert"
@@ -88,11 +87,7 @@ class Intellicard:
     @classmethod
     def opened(cls, settings: IntellicardSettings, services: Services) -> Self:  # noqa: ARG003
         """A handler. Raises `HandlerTrouble` for credentials that do not do."""
-        us = client_identity(
-            settings.client_certificate, settings.client_key, settings.client_password
-        )
-        context = client_context(settings.ca_certificates, us)
-        return cls(settings, Link(settings.url, context, settings.timeout))
+        return cls(settings, mutual_link(settings.url, settings))
 
     async def request(self, order: Order, remember: Remember) -> Outcome:
         """Ask for a certificate, or how it stands."""

@@ -31,7 +31,7 @@ from yarl import URL
 
 from smimefilter import __version__
 from smimefilter.pki.build import Identity
-from smimefilter.pki.certificate import Certificate, UnreadableCertificate
+from smimefilter.pki.certificate import Certificate, is_ca
 from smimefilter.pki.export import identity_pem
 from smimefilter.pki.keyfile import PasswordNeeded, UnreadableKeyFile, WrongPassword, read
 from smimefilter.pki.request import Csr
@@ -143,17 +143,21 @@ def client_context(roots: str, identity: Identity | None) -> ssl.SSLContext:
     return context
 
 
+def show(context: ssl.SSLContext, pem: bytes, password: str) -> None:
+    """Show this certificate from now on; its key is under the password. Python takes both from
+    a file alone: here one that is in memory and has no name. Raises `OSError`."""
+    file = os.memfd_create("client", os.MFD_CLOEXEC)
+    try:
+        os.write(file, pem)
+        context.load_cert_chain(f"/proc/self/fd/{file}", password=password)
+    finally:
+        os.close(file)
+
+
 def _show(context: ssl.SSLContext, identity: Identity) -> None:
-    """Python takes the key from a file alone: here one that is in memory, has no name, and
-    holds the key under a password of its own all the same."""
     password = secrets.token_urlsafe(32)
     try:
-        file = os.memfd_create("client", os.MFD_CLOEXEC)
-        try:
-            os.write(file, identity_pem(identity, password))
-            context.load_cert_chain(f"/proc/self/fd/{file}", password=password)
-        finally:
-            os.close(file)
+        show(context, identity_pem(identity, password), password)
     except (OSError, ValueError):  # ssl.SSLError is an OSError; neither text is for people
         raise HandlerTrouble("the client certificate cannot be used for TLS") from None
 
@@ -297,6 +301,16 @@ class Link:
         return self._session
 
 
+def mutual_link(url: str, settings: MutualTls) -> Link:
+    """A server that is shown our certificate. Raises `HandlerTrouble` for credentials that do
+    not do."""
+    us = client_identity(
+        settings.client_certificate, settings.client_key, settings.client_password
+    )
+    context = client_context(settings.ca_certificates, us)
+    return Link(url, context, settings.timeout)
+
+
 async def _content(response: aiohttp.ClientResponse) -> bytes:
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise HandlerTrouble("answers compressed, which nobody asked for")
@@ -376,14 +390,7 @@ def chosen(certificates: Sequence[Certificate], csr: Csr) -> Issued | None:
     """The one among these that answers the request, with CAs beside it; where none does, the
     first of a user, to be refused by who asked. None when there is not even that."""
     answers = [one for one in certificates if csr.is_answered_by(one)]
-    above = tuple(one for one in certificates if _is_ca(one))[:LONGEST_CHAIN]
+    above = tuple(one for one in certificates if is_ca(one))[:LONGEST_CHAIN]
     users = [one for one in certificates if one not in above]
     first = next(iter(answers or users), None)
     return None if first is None else Issued(first, above)
-
-
-def _is_ca(certificate: Certificate) -> bool:
-    try:
-        return certificate.is_ca
-    except UnreadableCertificate:
-        return False

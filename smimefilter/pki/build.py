@@ -38,6 +38,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 
 from smimefilter.base.address import address_key, domain_of
 
+from . import tlv
 from .certificate import KEY_USAGES, SMTP_UTF8_MAILBOX, Certificate
 
 KEY_KINDS: Final[dict[str, Callable[[], PrivateKeyTypes]]] = {
@@ -315,14 +316,7 @@ def general_name(address: str) -> x509.GeneralName:
     if local.isascii():
         return x509.RFC822Name(f"{local}@{domain}")
     text = f"{local}@{domain}".encode()
-    return x509.OtherName(SMTP_UTF8_MAILBOX, b"\x0c" + _der_length(len(text)) + text)
-
-
-def _der_length(length: int) -> bytes:
-    if length < 0x80:
-        return bytes([length])
-    octets = length.to_bytes((length.bit_length() + 7) // 8, "big")
-    return bytes([0x80 | len(octets)]) + octets
+    return x509.OtherName(SMTP_UTF8_MAILBOX, tlv.written(tlv.UTF8_STRING, text))
 
 
 def _point(url: str) -> x509.DistributionPoint:

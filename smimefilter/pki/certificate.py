@@ -413,3 +413,11 @@ def _utf8_string(der: bytes) -> str:
         return str(core.UTF8String.load(der, strict=True).native)
     except (ValueError, TypeError):
         return ""
+
+
+def is_ca(certificate: Certificate) -> bool:
+    """Whether it is that of a CA; one that cannot be read is not."""
+    try:
+        return certificate.is_ca
+    except UnreadableCertificate:
+        return False

@@ -16,6 +16,7 @@ BIT_STRING: Final = 0x03
 OCTET_STRING: Final = 0x04
 OID: Final = 0x06
 ENUMERATED: Final = 0x0A
+UTF8_STRING: Final = 0x0C
 UTC_TIME: Final = 0x17
 GENERALIZED_TIME: Final = 0x18
 SEQUENCE: Final = 0x30
@@ -85,6 +86,15 @@ class Cursor:
         """Nothing may be left."""
         if self.position != self._end:
             raise BadDer("there is more than there should be")
+
+
+def written(tag: int, content: bytes) -> bytes:
+    """An element with this content. Messages of many parts are written by `cms/der.py`."""
+    length = len(content)
+    if length < 0x80:
+        return bytes((tag, length)) + content
+    octets = length.to_bytes((length.bit_length() + 7) // 8, "big")
+    return bytes((tag, 0x80 | len(octets))) + octets + content
 
 
 def whole(data: bytes, tag: int) -> tuple[int, int]:

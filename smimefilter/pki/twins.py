@@ -59,13 +59,5 @@ def twins_of(certificate: bytes) -> Iterator[str]:
     for order in _ORDERS:
         if 0 < r < order and 0 < s < order:
             signature = b"\0" + encode_dss_signature(r, order - s)
-            content = before + _element(tlv.BIT_STRING, signature)
-            yield sha512(_element(tlv.SEQUENCE, content)).hexdigest()
-
-
-def _element(tag: int, content: bytes) -> bytes:
-    length = len(content)
-    if length < 0x80:
-        return bytes((tag, length)) + content
-    octets = length.to_bytes((length.bit_length() + 7) // 8, "big")
-    return bytes((tag, 0x80 | len(octets))) + octets + content
+            content = before + tlv.written(tlv.BIT_STRING, signature)
+            yield sha512(tlv.written(tlv.SEQUENCE, content)).hexdigest()

@@ -19,7 +19,7 @@ from itertools import chain
 from types import MappingProxyType
 from typing import Final
 
-from smimefilter.pki.certificate import Certificate, UnreadableCertificate
+from smimefilter.pki.certificate import Certificate, UnreadableCertificate, is_ca
 from smimefilter.pki.crl import Crl
 from smimefilter.pki.ocsp import OcspAnswer
 from smimefilter.pki.tlv import BadDer
@@ -121,10 +121,10 @@ class Knowledge:
         issues nothing there is no crowd."""
         if not _is_worth_knowing(certificate):
             return False
-        is_ca = may_be_ca(certificate.der)
+        may_be = may_be_ca(certificate.der)
         try:
             named = self.named(name_key(subject_of(certificate.der)))
-            return sum(may_be_ca(one.certificate.der) == is_ca for one in named) >= CROWD
+            return sum(may_be_ca(one.certificate.der) == may_be for one in named) >= CROWD
         except BadDer:
             return True
 
@@ -134,7 +134,11 @@ class Knowledge:
             return False
         if self.trust_list.black(link.certificate):
             return True
-        return bool(self._struck_keys) and link.key in self._struck_keys and _is_ca(link)
+        return (
+            bool(self._struck_keys)
+            and link.key in self._struck_keys
+            and is_ca(link.certificate)
+        )
 
     @cached_property
     def _links(self) -> MutableMapping[Certificate, Link]:
@@ -156,7 +160,7 @@ class Knowledge:
 
     def _struck(self, links: Iterable[Link]) -> frozenset[bytes]:
         black = (link for link in links if self.trust_list.black(link.certificate))
-        return frozenset(link.key for link in black if _is_ca(link))
+        return frozenset(link.key for link in black if is_ca(link.certificate))
 
     # CRLs
 
@@ -205,12 +209,5 @@ def newness(crl: IssuedCrl) -> tuple[datetime, int]:
 def _may_sign_crls(link: Link) -> bool:
     try:
         return link.may_sign_crls
-    except UnreadableCertificate:
-        return False
-
-
-def _is_ca(link: Link) -> bool:
-    try:
-        return link.certificate.is_ca
     except UnreadableCertificate:
         return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -79,6 +79,27 @@ async def closing(handler: Handler) -> AsyncIterator[Handler]:
         yield handler
     finally:
         await handler.close()
+
+
+class Died(BaseException):
+    """Like kill -9."""
+
+
+def deadly(real: Callable[..., Any], at: int, when: str) -> Callable[..., Any]:
+    """`real`, which dies before or after it is called for the time `at`."""
+    number = 0
+
+    async def called(*args: Any, **more: Any) -> Any:
+        nonlocal number
+        number += 1
+        if (number, when) == (at, "before"):
+            raise Died
+        answer = await real(*args, **more)
+        if (number, when) == (at, "after"):
+            raise Died
+        return answer
+
+    return called
 
 
 class _Services:

@@ -20,7 +20,7 @@ from smimefilter.ports.requests import RequestState
 from smimefilter.ports.stores import Shelf
 from smimefilter.store.database import Database
 from tests.support.cas.atlas import KEY, SECRET, AtlasService
-from tests.support.cas.desks import ALICE, Desk, closing
+from tests.support.cas.desks import ALICE, Desk, Died, closing, deadly
 from tests.support.cas.globalsign import Behave, closes, huge, says, silent, stranger, tls
 from tests.support.pki import NOW, key_of
 
@@ -434,10 +434,6 @@ async def test_nothing_is_ordered_while_nobody_can_tell(
     assert len(atlas.orders) == 1
 
 
-class Died(BaseException):
-    """Like kill -9."""
-
-
 @pytest.mark.parametrize("at", range(1, 7))  # there are five
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_process_that_dies_orders_nothing_twice(
@@ -445,20 +441,9 @@ async def test_a_process_that_dies_orders_nothing_twice(
 ) -> None:
     """It dies before or after each of its requests to Atlas."""
     real: Callable[..., Any] = atlas_client.Remote.ask
-    number = 0
-
-    async def deadly(*args: Any, **more: Any) -> Any:
-        nonlocal number
-        number += 1
-        if (number, when) == (at, "before"):
-            raise Died
-        answer = await real(*args, **more)
-        if (number, when) == (at, "after"):
-            raise Died
-        return answer
 
     (stored,) = await desk.desk().submit([ALICE], "remote")
-    monkeypatch.setattr(atlas_client.Remote, "ask", deadly)
+    monkeypatch.setattr(atlas_client.Remote, "ask", deadly(real, at, when))
     with contextlib.suppress(Died, BaseExceptionGroup):
         await desk.desk().work([stored.id])
     monkeypatch.setattr(atlas_client.Remote, "ask", real)

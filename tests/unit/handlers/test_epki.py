@@ -18,7 +18,7 @@ from smimefilter.ports.handlers import HandlerTrouble
 from smimefilter.ports.requests import RequestState
 from smimefilter.ports.stores import Shelf
 from smimefilter.store.database import Database
-from tests.support.cas.desks import ALICE, Desk, closing
+from tests.support.cas.desks import ALICE, Desk, Died, closing, deadly
 from tests.support.cas.epki import PASSWORD, PROFILE, USER, EpkiService, Says
 from tests.support.cas.globalsign import Behave, closes, huge, says, silent, tls
 from tests.support.pki import NOW, key_of
@@ -315,31 +315,16 @@ async def test_a_lost_answer_in_async_mode(later: Desk, epki: EpkiService) -> No
     assert len(epki.orders) == 1
 
 
-class Died(BaseException):
-    """Like kill -9."""
-
-
 @pytest.mark.parametrize("at", range(1, 4))  # there are two
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_process_that_dies_orders_nothing_twice(
     desk: Desk, epki: EpkiService, monkeypatch: pytest.MonkeyPatch, at: int, when: str
 ) -> None:
     real: Callable[..., Any] = module.Remote.ask
-    number = 0
     epki.gives_at_once = False
 
-    async def deadly(*args: Any, **more: Any) -> Any:
-        nonlocal number
-        number += 1
-        if (number, when) == (at, "before"):
-            raise Died
-        answer = await real(*args, **more)
-        if (number, when) == (at, "after"):
-            raise Died
-        return answer
-
     (stored,) = await desk.desk().submit([ALICE], "remote")
-    monkeypatch.setattr(module.Remote, "ask", deadly)
+    monkeypatch.setattr(module.Remote, "ask", deadly(real, at, when))
     for _ in range(2):
         with contextlib.suppress(Died, BaseExceptionGroup):
             await desk.desk().work([stored.id])
