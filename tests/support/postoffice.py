@@ -189,6 +189,13 @@ class PostOffice(Installation):
             sender, recipients, content or letter(sender, *recipients), **special
         )
 
+    def caught_up(self) -> None:
+        """Wait until the filter goes by what is in the database now; it has changed since the
+        filter was started."""
+        with closing(sqlite3.connect(self.home / DATABASE)) as database:
+            ((revision,),) = database.execute("select revision from state")
+        self.program.wait_for_event("store reloaded", revision=revision)
+
     def outcome(self, timeout: float = 30) -> dict[str, list[Mail]]:
         """What arrived for each address, once nothing is under way in Postfix any more."""
         assert self.lab

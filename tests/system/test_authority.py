@@ -112,6 +112,7 @@ def test_the_life_of_certificates_in_a_company(
     pem = opened_by_two_programs(folder, mail.content, password)
 
     # one of them writes to another: signed, encrypted, and read by the key that was mailed
+    company.caught_up()
     company.send(B, A, content=letter(B, A))
     letters = [one for one in company.outcome()[A] if one.sender == B]
     (folder / "mail.eml").write_bytes(letters[0].content)
@@ -157,6 +158,7 @@ def test_the_life_of_certificates_in_a_company(
         assert crl["origin"] == f"{url}/{sub['id']}.crl"
 
     # and so does this one
+    company.caught_up()
     company.send(B, A, content=letter(B, A, subject="once more"))
     outcome = company.outcome()
     assert [one for one in outcome[A] if b"once more" in one.content] == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 import tempfile
 import time
 from email import message_from_bytes, policy
@@ -158,9 +157,7 @@ def test_a_signature_teaches_how_to_encrypt_to_its_author(stock: Stock, tmp_path
         signed = clear_signed(letter("ivan@free.test", ALICE), ivan, at=people.now, chain=True)
         office.hand_over("ivan@free.test", [ALICE], signed)
         office.program.wait_for_event("certificates of signatures stored")
-        with sqlite3.connect(office.home / "smimefilter.db") as database:
-            ((revision,),) = database.execute("select revision from state")
-        office.program.wait_for_event("store reloaded", revision=revision)
+        office.caught_up()
         office.sink.clear()
         office.hand_over(ALICE, ["ivan@free.test"], letter(ALICE, "ivan@free.test"))
         (after,) = office.sink.wait_for(1)
