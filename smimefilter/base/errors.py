@@ -58,7 +58,7 @@ class KeyTrouble(MailError):
     """A private key that should be there cannot be used now."""
 
     status: ClassVar[Status] = Status(4, "7.5")
-    public: ClassVar[str] = "signing key not available, try again later"
+    public: ClassVar[str] = "private key not available, try again later"
 
 
 class AdminError(Exception):

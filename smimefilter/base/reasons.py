@@ -87,6 +87,13 @@ class Because(StrEnum):
     DECRYPTED = "decrypted"
     NOT_DECRYPTED = "not-decrypted"
     NO_DECRYPTION_KEY = "no-decryption-key"
+    KEY_WITHHELD = "key-withheld"
+    KEY_TROUBLE = "key-trouble"
+    DECRYPT_OFF = "decrypt-off"
+    VERIFY_OFF = "verify-off"
+    UNPACKED = "unpacked"
+    NOT_UNPACKED = "not-unpacked"
+    NEW_KEY = "new-key"
     SIGNATURE_GOOD = "signature-good"
     SIGNATURE_BAD = "signature-bad"
     SIGNATURE_MISMATCH = "signature-mismatch"
@@ -94,6 +101,7 @@ class Because(StrEnum):
     SIGNATURE_WEAK = "signature-weak"
     SIGNATURE_UNREAD = "signature-unread"
     PARTLY_SIGNED = "partly-signed"
+    PARTLY_ENCRYPTED = "partly-encrypted"
     LAYERS_LEFT = "layers-left"
     FORGED_REPORT = "forged-report"
     UNDECRYPTABLE_REFUSED = "undecryptable-refused"
@@ -168,6 +176,14 @@ WORDING: Final[dict[Because, str]] = {
     Because.DECRYPTED: "decrypted",
     Because.NOT_DECRYPTED: "encrypted, and cannot be decrypted",
     Because.NO_DECRYPTION_KEY: "encrypted to keys that are not in the store",
+    Because.KEY_WITHHELD: "a key in the store opens it, but decrypt-with keeps it from this "
+    "address",
+    Because.KEY_TROUBLE: "encrypted to a private key that cannot be used now",
+    Because.DECRYPT_OFF: "policy: do not decrypt",
+    Because.VERIFY_OFF: "policy: do not verify signatures",
+    Because.UNPACKED: "unpacked",
+    Because.NOT_UNPACKED: "compressed, and cannot be unpacked",
+    Because.NEW_KEY: "the author is known by other keys",
     Because.SIGNATURE_GOOD: "signed by its author",
     Because.SIGNATURE_BAD: "the signature is wrong, or the content was changed",
     Because.SIGNATURE_MISMATCH: "signed, but not by the author in From",
@@ -175,6 +191,7 @@ WORDING: Final[dict[Because, str]] = {
     Because.SIGNATURE_WEAK: "signed with a digest that policy does not accept",
     Because.SIGNATURE_UNREAD: "more signatures, or more content, than a mail may have verified",
     Because.PARTLY_SIGNED: "only a part of it is signed, which does not count",
+    Because.PARTLY_ENCRYPTED: "only a part of it is encrypted, which is left alone",
     Because.LAYERS_LEFT: "more layers of S/MIME than policy takes off",
     Because.FORGED_REPORT: "what looked like this gateway's report was removed",
     Because.UNDECRYPTABLE_REFUSED: "policy: refuse what cannot be decrypted",

@@ -68,11 +68,12 @@ def list_(
     thumbprint: Annotated[str, typer.Option(help="The beginning of a SHA-512.")] = "",
     validity: Annotated[Validity, typer.Option(help="By date.")] = Validity.ALL,
     with_key: Annotated[bool, typer.Option("--with-key", help="Only with our key.")] = False,
+    origin: Annotated[str, typer.Option(help="A part of how it came: 'signature of'.")] = "",
     config: Config = DEFAULT_CONFIG,
     json: Json = False,
 ) -> None:
     """List certificates, each with the verdict on it."""
-    query = Query(address, subject, issuer, serial, thumbprint, validity, with_key)
+    query = Query(address, subject, issuer, serial, thumbprint, validity, with_key, origin)
     listed = with_app(config, lambda app: listing(app, Shelf.CERTIFICATES, query))
     rows("certificates", COLUMNS, listed, json)
 
@@ -92,14 +93,23 @@ def show(
         no_such_file(which)
 
     async def look(app: App) -> list[list[tuple[str, Any]]]:
-        wanted = found or [(await find(app.database.certificates, which)).certificate]
         moment = (await app.snapshots().load()).snapshot.at(now())
-        return [[*details(one), *_verdicts(one, moment)] for one in wanted]
+        if found:
+            return [[*details(one), *_verdicts(one, moment)] for one in found]
+        entry = await find(app.database.certificates, which)
+        one = entry.certificate
+        return [[*details(one), *_stored(entry), *_verdicts(one, moment)]]
 
     if found and not config.exists():
         everything(([*details(one)] for one in found), json)
     else:
         everything(with_app(config, look), json)
+
+
+def _stored(entry: CertificateEntry) -> Iterator[tuple[str, Any]]:
+    yield "private key", "in the store" if entry.has_key else "none"
+    yield "origin", entry.origin
+    yield "added", f"{entry.added:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _verdicts(certificate: Certificate, moment: Moment) -> Iterator[tuple[str, list[str]]]:

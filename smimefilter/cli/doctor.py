@@ -78,7 +78,8 @@ async def _installation(app: App) -> list[Finding]:
     findings.append(Finding(Grade.GOOD, "policies", f"{scopes} scopes in files"))
     users = await app.database.active_users.since(now() - ACTIVE_FOR)
     sources = await app.database.crl_sources.all()
-    return findings + look_over(store, state.snapshot.at(now()), users, sources)
+    keys = app.ring(store.keys)
+    return findings + look_over(store, state.snapshot.at(now()), users, sources, keys)
 
 
 async def _network(config: settings.Config) -> AsyncIterator[Finding]:

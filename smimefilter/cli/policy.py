@@ -146,8 +146,8 @@ def _raw(name: str, values: list[str], file: Path | None) -> object:
         )
     if not values:
         return read_password(None, name) if secret else _missing(name)
-    many = preference is not None and isinstance(preference.default, tuple)
-    return values if many and values != ["default"] else " ".join(values)
+    listed = preference is not None and preference.kind.listed
+    return values if listed and len(values) > 1 else " ".join(values)
 
 
 def _missing(name: str) -> object:
@@ -160,4 +160,6 @@ def _stored(one: StoredPreference) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

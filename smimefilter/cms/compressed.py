@@ -1,4 +1,4 @@
-"""Compressed CMS, read up to a limit. RFC 3274 §1.1. Raises `BadCms`."""
+"""Compressed CMS, read up to a limit. RFC 3274 §1.1. Raises `BadCms`, `TooLarge`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from .signed import read_algorithm
 
 _ZLIB: Final = der.oid("1.2.840.113549.1.9.16.3.8")
 _CONTEXT_0: Final = 0xA0
+
+
+class TooLarge(BadCms):
+    """It grows beyond the limit."""
 
 
 def decompress(body: memoryview, effort: Effort, most: int) -> bytes:
@@ -38,7 +42,7 @@ def _inflated(data: bytes, most: int) -> bytes:
     except zlib.error:
         raise BadCms("compressed content that is broken") from None
     if len(found) > most:
-        raise BadCms("compressed content that grows beyond the limit")
+        raise TooLarge("compressed content that grows beyond the limit")
     if not inflater.eof:
         raise BadCms("compressed content that is cut off")
     return found

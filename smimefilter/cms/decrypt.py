@@ -16,7 +16,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC, GCM
 
+from smimefilter.base.errors import KeyTrouble
 from smimefilter.pki import rc2
 from smimefilter.pki.certificate import Certificate
 
@@ -107,7 +108,8 @@ def decrypt(
 ) -> Opened:
     """The content. `find` gives certificates with a private key at hand that an identifier
     names, and their keys. `may_spend`: whether as much work may be done as AES of so many
-    octets is. Raises `NoKey`, `Unsupported`, `TooMuch`, `CannotDecrypt`."""
+    octets is. Raises `NoKey`, `Unsupported`, `TooMuch`, `CannotDecrypt`; `KeyTrouble` where the
+    only key that might do cannot be used now."""
     cipher = _CIPHERS.get(message.cipher.oid)
     if cipher is None or (cipher.kind in {"aes-gcm", "chacha20-poly1305"}) is not (
         message.authenticated
@@ -115,6 +117,27 @@ def decrypt(
         raise Unsupported("encrypted with a cipher that is not known here")
     decipher, size = _decipher(message, cipher)
     cost = sum(map(len, message.content)) * _COST.get(cipher.kind, 1)
+    why: Exception = NoKey("none of the recipients' private keys is at hand")
+    for recipient, certificate, key in _ways_in(message, find):
+        if not may_spend(cost):
+            raise TooMuch("it takes too much work")
+        try:
+            content = _content(recipient, key(), size, decipher)
+        except KeyTrouble as error:  # another one may do
+            why = error
+            continue
+        if content is not None:
+            how = way_of(recipient)
+            return Opened(content, certificate, cipher.name, how, message.authenticated)
+        if not isinstance(why, KeyTrouble):
+            why = CannotDecrypt("cannot be decrypted")
+    raise why
+
+
+def _ways_in(
+    message: Enveloped, find: Callable[[Identifier], Iterable[tuple[Certificate, _Key]]]
+) -> Iterator[tuple[Recipient, Certificate, _Key]]:
+    """What a private key at hand may open. Raises `CannotDecrypt` past so many."""
     tried: Counter[Certificate] = Counter()
     for recipient in message.recipients:
         for certificate, key in find(recipient.recipient):
@@ -123,15 +146,7 @@ def decrypt(
             tried[certificate] += 1
             if tried.total() > MOST_TRIED:
                 raise CannotDecrypt("cannot be decrypted")
-            if not may_spend(cost):
-                raise TooMuch("it takes too much work")
-            content = _content(recipient, key(), size, decipher)
-            if content is not None:
-                how = way_of(recipient)
-                return Opened(content, certificate, cipher.name, how, message.authenticated)
-    if not tried:
-        raise NoKey("none of the recipients' private keys is at hand")
-    raise CannotDecrypt("cannot be decrypted")
+            yield recipient, certificate, key
 
 
 def _content(

@@ -54,7 +54,10 @@ class Identifier:
             return False
 
     def __str__(self) -> str:
-        return f"key {self.key_id.hex()}" if self.key_id else f"serial {self.serial:x}"
+        if self.key_id:
+            return f"key {self.key_id.hex()}"
+        issuer = _readable(self.issuer)
+        return f"serial {self.serial:x}" + (f" of {issuer}" if issuer else "")
 
 
 def serial_of(certificate: Certificate) -> int | None:
@@ -81,6 +84,16 @@ def identifier(element: ber.Element, effort: ber.Effort) -> Identifier:
         fields.end()
         return Identifier(issuer, serial)
     return Identifier(key_id=ber.joined(element, effort))
+
+
+def _readable(name: bytes) -> str:
+    """A name for people, as RFC 4514 writes it; empty where it cannot be read."""
+    if not name or len(name) > LONGEST_NAME:
+        return ""
+    try:
+        return str(x509.Name.load(name).human_friendly)
+    except (ValueError, TypeError, LookupError):
+        return ""
 
 
 def _same_name(one: bytes, other: bytes) -> bool:

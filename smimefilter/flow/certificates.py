@@ -56,6 +56,7 @@ class Query:
     thumbprint: str = ""  # SHA-512, its beginning
     validity: Validity = Validity.ALL
     with_key: bool = False
+    origin: str = ""  # how it came: a part of it
 
 
 class Form(StrEnum):
@@ -212,12 +213,14 @@ class _Wanted:
         self._issuer: Final = query.issuer.casefold()
         self._serial: Final = _hex(query.serial).removeprefix("0x").lstrip("0")
         self._thumbprint: Final = _hex(query.thumbprint)
+        self._origin: Final = query.origin.casefold()
 
     def matches(self, entry: CertificateEntry) -> bool:
         """Whether the entry is asked for; one that cannot be read never is."""
         try:
             return (
                 (entry.has_key or not self._query.with_key)
+                and self._origin in entry.origin.casefold()
                 and self._named(entry.addresses)
                 and entry.certificate.thumbprint.startswith(self._thumbprint)
                 and self._subject in entry.certificate.subject.casefold()

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from smimefilter.base.errors import KeyTrouble
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
 from smimefilter.pki.crl import Crl, UnreadableCrl
 from smimefilter.pki.details import crl_issuer
@@ -25,6 +26,7 @@ from smimefilter.policy.preferences import (
     Locality,
 )
 from smimefilter.policy.tree import Scopes
+from smimefilter.ports.keys import KeyRing
 from smimefilter.ports.stores import (
     ActiveUser,
     CertificateEntry,
@@ -32,9 +34,11 @@ from smimefilter.ports.stores import (
     Shelf,
     StoreState,
 )
-from smimefilter.trust.verdict import Purpose
+from smimefilter.trust.sources import crl_urls
+from smimefilter.trust.verdict import Purpose, Standing, Verdict
 
 from .concerns import Trouble, authorities_of, concerns
+from .harvest import LEARNT
 
 SOON: Final = timedelta(days=30)
 
@@ -62,18 +66,21 @@ def look_over(
     moment: Moment,
     users: Sequence[ActiveUser] = (),
     sources: Sequence[CrlSource] = (),
+    keys: KeyRing | None = None,
 ) -> list[Finding]:
     """Everything worth saying about a state, the good news in one line each. `users`: those
-    who use mail; `sources`: where CRLs are fetched from."""
+    who use mail; `sources`: where CRLs are fetched from; `keys`: the private keys, each of
+    which is unwrapped."""
     return [
         *_roots(store, moment.now),
+        *_private_keys(store, keys),
         *_own_certificates(store, moment),
         *_active_users(moment, users),
         *_authorities(moment, users),
         *_policies(moment),
         *_named_certificates(moment),
         *_crls(store, moment.now),
-        *_sources(sources),
+        *_sources(store, sources),
     ]
 
 
@@ -93,26 +100,60 @@ def _roots(store: StoreState, now: datetime) -> Iterator[Finding]:
         )
 
 
+def _private_keys(store: StoreState, keys: KeyRing | None) -> Iterator[Finding]:
+    """Those that cannot be unwrapped: mail to them waits, and nobody signs with them."""
+    for entry in store.certificates:
+        if keys is None or not entry.has_key:
+            continue
+        try:
+            keys.private_key(entry.certificate.thumbprint)
+        except KeyTrouble as error:
+            mend = "import it again: smimefilter key import FILE"
+            yield Finding(Grade.BAD, _about(entry.certificate), str(error), mend)
+
+
 def _own_certificates(store: StoreState, moment: Moment) -> Iterator[Finding]:
     own = [entry for entry in store.certificates if entry.has_key]
-    troubles = [finding for entry in own for finding in _own(entry, moment)]
+    verdicts = {entry: _verdict(entry, moment) for entry in own}
+    served = {one for entry in own if verdicts[entry].usable for one in entry.addresses}
+    old = {
+        entry
+        for entry in own
+        if verdicts[entry].standing is Standing.EXPIRED
+        and entry.addresses
+        and served.issuperset(entry.addresses)
+    }
+    rest = [entry for entry in own if entry not in old]
+    troubles = [
+        finding for entry in rest for finding in _own(entry, verdicts[entry], moment.now)
+    ]
     yield from troubles
+    if old:
+        what = f"{len(old)}, for mail of old; others are in their place"
+        yield Finding(Grade.GOOD, "private keys of expired certificates", what)
     if not troubles:
-        yield Finding(Grade.GOOD, "private keys", f"{len(own)}, all usable for a month")
+        yield Finding(Grade.GOOD, "private keys", f"{len(rest)}, all usable for a month")
 
 
-def _own(entry: CertificateEntry, moment: Moment) -> Iterator[Finding]:
-    certificate = entry.certificate
-    about = f"{certificate.subject} {certificate.thumbprint[:16]}"
+def _verdict(entry: CertificateEntry, moment: Moment) -> Verdict:
     view = moment.view(entry.addresses[0] if entry.addresses else "")
-    verdict = moment.verdict(certificate, Purpose.ANY, view)
+    return moment.verdict(entry.certificate, Purpose.ANY, view)
+
+
+def _about(certificate: Certificate) -> str:
+    return f"{certificate.subject} {certificate.thumbprint[:16]}"
+
+
+def _own(entry: CertificateEntry, verdict: Verdict, now: datetime) -> Iterator[Finding]:
+    certificate = entry.certificate
+    about = _about(certificate)
     if not verdict.usable:
         why = "; ".join(str(reason) for reason in verdict.reasons)
         mend = f"see: smimefilter certificate show {certificate.thumbprint[:16]}"
         yield Finding(
             Grade.WARNING, about, f"has our key and is {verdict.standing}: {why}", mend
         )
-    elif certificate.not_after - moment.now < SOON:
+    elif certificate.not_after - now < SOON:
         until = f"{certificate.not_after:%Y-%m-%d}"
         yield Finding(Grade.WARNING, about, f"has our key and expires on {until}", "renew it")
 
@@ -243,9 +284,24 @@ def _mend(outcome: str) -> str:
     return next(found, "see that it can be reached from here, then: smimefilter crl update")
 
 
-def _sources(sources: Sequence[CrlSource]) -> Iterator[Finding]:
+def _sources(store: StoreState, sources: Sequence[CrlSource]) -> Iterator[Finding]:
+    """Where CRLs cannot be had; those that nobody but correspondents' certificates name, as
+    they came with signatures, are for others to mend and come in one line."""
     failing = [source for source in sources if source.failures]
+    ours = {
+        url
+        for entry in store.certificates
+        if failing and not entry.origin.startswith(LEARNT)
+        for url in crl_urls(entry.certificate)
+    }
+    theirs = [source for source in failing if source.url not in ours]
+    if theirs:
+        what = f"{len(theirs)} of {len(sources)} fail that certificates of correspondents name"
+        mend = "see: smimefilter crl sources"
+        yield Finding(Grade.WARNING, "CRL sources", what, mend)
     for source in failing:
+        if source in theirs:
+            continue
         last = f"{source.succeeded:%Y-%m-%d %H:%M}" if source.succeeded else "never"
         what = f"{source.outcome}; last success: {last}, failures since: {source.failures}"
         yield Finding(Grade.WARNING, source.url, what, _mend(source.outcome))

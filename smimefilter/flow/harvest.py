@@ -5,7 +5,8 @@ written in one go, so that a day's first mails do not each make a new state; wha
 already is not written again. What is lost when the process dies comes with the next mail.
 
 A correspondent who signs with another key than all that are known of him is told of in the
-log: that is either a new certificate, or somebody else.
+log, once for each, also where nothing is to be learnt: that is either a new certificate, or
+somebody else.
 
 Leaves deciding what may be learnt to `plan/`. Raises nothing while mail flows.
 """
@@ -24,10 +25,13 @@ from smimefilter.ports.stores import Certificates, Correspondent, Correspondents
 
 from .snapshots import Snapshots
 
+LEARNT: Final = "signature of"  # an address: the origin of what came with one
 WRITE_EVERY: Final = 1.0  # seconds
 NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)  # said then: anything else is newer
 SKEW: Final = timedelta(hours=1)  # clocks of signers differ
 MOST: Final = 1000  # lessons that wait to be written
+_MOST_NAMED: Final = 5  # certificates that a warning names
+_MOST_TOLD: Final = 10_000  # new keys that are remembered as told of
 
 
 class Harvest:
@@ -46,7 +50,8 @@ class Harvest:
         self._correspondents = correspondents
         self._journal = journal
         self._clock = clock
-        self._waiting: dict[str, Lesson] = {}  # by address: the last one counts
+        self._waiting: dict[_Subject, Lesson] = {}  # the last one of each counts
+        self._told: set[_Subject] = set()
 
     def mail(self, record: MailRecord) -> None:
         """One mail is done with."""
@@ -54,17 +59,28 @@ class Harvest:
             return
         for decision, fate in zip(record.plan.decisions, record.fates, strict=True):
             lesson = decision.lesson
-            if lesson is None or not isinstance(fate, Delivered) or not self._is_new(lesson):
+            if lesson is None or not isinstance(fate, Delivered):
                 continue
-            if lesson.new_key and lesson.address not in self._waiting:
-                self._journal.warn(
-                    "a correspondent signs with a new key",
-                    id=record.transaction.id,
-                    address=lesson.address,
-                    certificate=lesson.certificates[0].thumbprint,
-                )
-            if len(self._waiting) < MOST:
-                self._waiting[lesson.address] = lesson
+            if lesson.new_key:
+                self._tell_of_new_key(lesson, record.transaction.id)
+            if lesson.keep and len(self._waiting) < MOST and self._is_new(lesson):
+                self._waiting[_subject(lesson)] = lesson
+
+    def _tell_of_new_key(self, lesson: Lesson, mail: str) -> None:
+        subject = _subject(lesson)
+        if subject in self._told:
+            return
+        if len(self._told) >= _MOST_TOLD:
+            self._told.clear()
+        self._told.add(subject)
+        known = self._snapshots.current.snapshot.certificates.by_address(lesson.address)
+        self._journal.warn(
+            "a correspondent signs with a new key",
+            id=mail,
+            address=lesson.address,
+            certificate=lesson.certificates[0].thumbprint,
+            known=[one.thumbprint[:16] for one in known[:_MOST_NAMED]],
+        )
 
     def _is_new(self, lesson: Lesson) -> bool:
         snapshot = self._snapshots.current.snapshot
@@ -102,13 +118,25 @@ class Harvest:
                     said.append(Correspondent(lesson.address, lesson.capabilities, when))
         if said:  # first, so that who can be encrypted to is so as his program reads it
             await self._correspondents.put(said)
-        knowledge = snapshot.trust.knowledge
+        knowledge, stored = snapshot.trust.knowledge, []
         for lesson in lessons:
-            origin = f"signature of {lesson.address}"
+            origin = f"{LEARNT} {lesson.address}"
             learnt = [one for one in lesson.certificates if not knowledge.is_crowded(one)]
             knowledge = knowledge.with_certificates(learnt)
-            await self._certificates.add(learnt, Shelf.CERTIFICATES, origin)
+            added = await self._certificates.add(learnt, Shelf.CERTIFICATES, origin)
+            new = [
+                one.thumbprint[:16] for one, is_new in zip(learnt, added, strict=True) if is_new
+            ]
+            stored += [{"address": lesson.address, "certificates": new}] if new else []
         for lesson in lessons:
-            if self._waiting.get(lesson.address) is lesson:
-                del self._waiting[lesson.address]
-        self._journal.note("certificates of signatures stored", authors=len(lessons))
+            if self._waiting.get(_subject(lesson)) is lesson:
+                del self._waiting[_subject(lesson)]
+        if stored:
+            self._journal.note("certificates of signatures stored", of=stored)
+
+
+_Subject = tuple[str, str]  # address, and thumbprint of the signer's certificate
+
+
+def _subject(lesson: Lesson) -> _Subject:
+    return lesson.address, lesson.certificates[0].thumbprint

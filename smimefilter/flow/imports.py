@@ -19,7 +19,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-from smimefilter.base.errors import AdminError, joined
+from smimefilter.base.errors import AdminError, KeyTrouble, joined
 from smimefilter.pki.build import Identity
 from smimefilter.pki.certificate import Certificate
 from smimefilter.pki.details import crl_issuer
@@ -121,8 +121,9 @@ async def import_keys(
 ) -> Summary:
     """Store private keys with their certificates; chain certificates in the files as well.
 
-    A key alone is stored when its certificate is in the store already. Everything goes to the
-    certificates shelf: a root that came with a key is not trusted for that.
+    A key alone is stored when its certificate is in the store already. One that is stored and
+    cannot be opened is replaced. Everything goes to the certificates shelf: a root that came
+    with a key is not trusted for that.
     Raises `NeedsPassword` when `password` is None and a file has one.
     """
     files = await _read_all(sources, password=password)
@@ -132,13 +133,16 @@ async def import_keys(
         Item(Outcome.REFUSED, "a private key", with_key=True, reason=NO_CERTIFICATE)
         for _ in homeless
     ]
-    had_key = {key.thumbprint for key in await store.keys()}
+    stored = {key.thumbprint: key for key in await store.keys()}
     certificates = list(
         dict.fromkeys([*(one.certificate for one in identities), *_certificates(files)])
     )
     keys = [_wrapped(identity, sealer) for identity in identities]
-    new = await store.add_with_keys(certificates, keys, _origin(sources))
     with_key = {key.thumbprint for key in keys}
+    there = [stored[one] for one in with_key if one in stored]
+    spoilt = [key for key in there if not _opens(key, sealer)]
+    new = await store.add_with_keys(certificates, keys, _origin(sources), spoilt)
+    had_key = stored.keys() - {key.thumbprint for key in spoilt}
     items = [
         _item(
             one,
@@ -240,6 +244,14 @@ async def _at_home(
 def _wrapped(identity: Identity, sealer: Sealer) -> WrappedKey:
     thumbprint = identity.certificate.thumbprint
     return WrappedKey(thumbprint, sealer.seal(PRIVATE_KEY, thumbprint, key_pkcs8(identity.key)))
+
+
+def _opens(key: WrappedKey, sealer: Sealer) -> bool:
+    try:
+        sealer.open(PRIVATE_KEY, key.thumbprint, key.blob)
+    except KeyTrouble:
+        return False
+    return True
 
 
 # the summary

@@ -27,9 +27,9 @@ class KeyFinder:
         self._certificates: Final = tuple(certificates)
         self._keys: Final = keys
 
-    def find(self, identifier: Identifier, keys_for: str = "") -> Iterator[Found]:
-        """The certificates that it names, and how to get their keys; those alone of an
-        address, or of a domain (`@example.com`), where one is given."""
+    def find(self, identifier: Identifier, keys_for: tuple[str, ...] = ()) -> Iterator[Found]:
+        """The certificates that it names, and how to get their keys; those alone of addresses,
+        or of domains (`@example.com`), where some are given."""
         if identifier.key_id:
             candidates = self._by_key_id.get(identifier.key_id, [])
         else:
@@ -60,13 +60,15 @@ class KeyFinder:
         return found
 
 
-def _is_for(certificate: Certificate, keys_for: str) -> bool:
+def _is_for(certificate: Certificate, keys_for: tuple[str, ...]) -> bool:
     if not keys_for:
         return True
     try:
         addresses = certificate.addresses
     except UnreadableCertificate:
         return False
-    if keys_for.startswith("@"):
-        return any(address.endswith(keys_for) for address in addresses)
-    return keys_for in addresses
+    return any(
+        address.endswith(one) if one.startswith("@") else address == one
+        for address in addresses
+        for one in keys_for
+    )

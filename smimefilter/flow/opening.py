@@ -28,7 +28,7 @@ from itertools import takewhile
 from typing import Final
 
 from smimefilter.cms.ber import BadCms, Effort
-from smimefilter.cms.compressed import decompress
+from smimefilter.cms.compressed import TooLarge, decompress
 from smimefilter.cms.decrypt import (
     CannotDecrypt,
     NoKey,
@@ -45,11 +45,13 @@ from smimefilter.message.entity import Entity, canonical, outer
 from smimefilter.message.lines import crlf, is_canonical
 from smimefilter.message.mime import (
     ClearSigned,
+    Protected,
     clear_signed,
-    has_signed_part,
     is_pkcs7_mime,
     is_said_protected,
+    is_said_signed,
     pkcs7_body,
+    protected_parts,
 )
 from smimefilter.message.protect import (
     Within,
@@ -81,6 +83,7 @@ MOST_OCTETS: Final = 167_772_160  # that are deciphered, unpacked and hashed for
 UNPACKED: Final = 3  # what is compressed may come to one in so many of these
 MOST_SIGNERS: Final = 16  # of all layers of a mail together
 
+_TOLD: Final = 5  # recipients of a mail that nobody here can open
 _Inner = Callable[[], Message]
 
 
@@ -89,9 +92,11 @@ class Decrypted:
     tried: a mail may be opened again, by other rules or when more is known."""
 
     def __init__(self) -> None:
-        self._known: Final[dict[tuple[int, str], Opened | ValueError]] = {}
+        self._known: Final[dict[tuple[int, tuple[str, ...]], Opened | ValueError]] = {}
 
-    def get(self, depth: int, keys_for: str, decrypting: Callable[[], Opened]) -> Opened:
+    def get(
+        self, depth: int, keys_for: tuple[str, ...], decrypting: Callable[[], Opened]
+    ) -> Opened:
         """Decrypt, or do not again. Raises what decrypting does."""
         found = self._known.get((depth, keys_for))
         if found is None:
@@ -214,10 +219,11 @@ class _Opener:
                 self._stripped = found
         if self._kept is not None and self._fields is not None:
             self._kept = restored(self._kept, self._fields)
-        part = not self._layers and has_signed_part(message)
+        parts = Protected.NOTHING if self._layers else protected_parts(message)
         return Opening(
             tuple(self._layers), self._kept, self._stripped,
-            partly_signed=part, cut_short=cut_short,
+            partly_signed=Protected.SIGNED in parts,
+            partly_encrypted=Protected.ENCRYPTED in parts, cut_short=cut_short,
         )  # fmt: skip
 
     def _next(self, message: Message) -> tuple[Layer, _Inner | None] | None:
@@ -228,6 +234,8 @@ class _Opener:
         if signed is not None:
             return self._clear_signed(message, signed)
         body = pkcs7_body(message)
+        if body is None and is_said_signed(message):  # and is not, in form
+            return SignedLayer(clear=True, signers=(), malformed=True), None
         if body is None:
             broken = EncryptedLayer(Outcome.MALFORMED)
             return (broken, None) if is_pkcs7_mime(message) else None
@@ -261,7 +269,7 @@ class _Opener:
         except TooMuch:
             return EncryptedLayer(Outcome.TOO_MUCH), None
         except NoKey:
-            return EncryptedLayer(Outcome.NO_KEY), None
+            return self._without_a_key(body), None
         except Unsupported:
             return EncryptedLayer(Outcome.UNSUPPORTED), None
         except CannotDecrypt:
@@ -275,12 +283,23 @@ class _Opener:
         )
         return layer, lambda: self._inside(message, within(found.content))
 
+    def _without_a_key(self, body: memoryview) -> EncryptedLayer:
+        """Whether a key is at hand that policy keeps back; else whom the mail names."""
+        named = [one.recipient for one in read_enveloped(body, Effort()).recipients]
+        if self._rules.keys_for:
+            for identifier in named:
+                for certificate, _ in self._keys.find(identifier):
+                    return EncryptedLayer(Outcome.KEY_WITHHELD, certificate=certificate)
+        return EncryptedLayer(Outcome.NO_KEY, recipients=tuple(map(str, named[:_TOLD])))
+
     def _compressed(
         self, message: Message, body: memoryview
     ) -> tuple[CompressedLayer, _Inner | None]:
         try:
             most = max(min(self._octets, self._unpacked), 0)
             content = decompress(body, self._effort, most)
+        except TooLarge:
+            return CompressedLayer(Outcome.TOO_MUCH), None
         except BadCms:
             return CompressedLayer(Outcome.MALFORMED), None
         self._may_spend(len(content))

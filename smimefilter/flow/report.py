@@ -42,7 +42,7 @@ def told(message: Message, opening: Opening, reading: Reading) -> Message:
     opened = (reading.strip and opening.stripped) or opening.kept or message
     patterns = reading.tags.patterns if reading.tags else ()
     clean = cleaned(opened, reading.prefix, reading.authserv_id, patterns)
-    if not opening.layers and not opening.partly_signed:
+    if not opening.layers and not opening.partly:
         return clean
     fields = list(_fields(opening, reading, clean.newline)) if reading.inform else []
     return reported(clean, fields, list(_tags(opening, reading)))
@@ -57,8 +57,10 @@ def _tags(opening: Opening, reading: Reading) -> Iterator[str]:
     signer = opening.signed_by
     if signer is not None:
         yield tags.signed.replace(SIGNER, _safe_in_tag(signer))
-    elif any(one is not Signature.NOT_ASKED for one in opening.signatures):
+    elif Signature.BAD in opening.signatures:
         yield tags.invalid
+    elif any(one is not Signature.NOT_ASKED for one in opening.signatures):
+        yield tags.untrusted
 
 
 def _safe_in_tag(signer: SignerReport) -> str:
@@ -82,6 +84,8 @@ def _fields(opening: Opening, reading: Reading, newline: bytes) -> Iterator[byte
                 yield from _signed(name, layer, newline)
     if opening.partly_signed:
         yield info_field(f"{reading.prefix}Note", "only a part is signed", (), newline)
+    if opening.partly_encrypted:
+        yield info_field(f"{reading.prefix}Note", "only a part is encrypted", (), newline)
     if opening.cut_short:
         yield info_field(f"{reading.prefix}Note", "there are more layers", (), newline)
 
@@ -96,7 +100,7 @@ def _encrypted(layer: EncryptedLayer) -> _Pairs:
         ]
     if layer.certificate is not None:
         pairs.append(("certificate", layer.certificate.thumbprint[:16]))
-    return pairs
+    return [*pairs, *(("recipient", one) for one in layer.recipients)]
 
 
 def _signed(name: str, layer: SignedLayer, newline: bytes) -> Iterator[bytes]:

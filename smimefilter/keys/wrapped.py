@@ -37,7 +37,10 @@ class KeyVault:
         return WrappedKeyRing(self, blobs)
 
     def _unwrapped(self, thumbprint: str, blob: bytes) -> PrivateKeyTypes:
-        plain = self._master.open(PRIVATE_KEY, thumbprint, blob)
+        try:
+            plain = self._master.open(PRIVATE_KEY, thumbprint, blob)
+        except KeyTrouble as error:
+            raise KeyTrouble(f"private key of {thumbprint[:16]}: {error}") from None
         try:
             return load_der_private_key(plain, None, unsafe_skip_rsa_key_validation=True)
         except (ValueError, TypeError, UnsupportedAlgorithm):

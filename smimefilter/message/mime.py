@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import binascii
 import re
+from collections.abc import Callable
+from enum import Flag, auto
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -120,14 +122,48 @@ def is_calendar(message: Message) -> bool:
     return _has_part(message, _CALENDAR)
 
 
-def has_signed_part(message: Message) -> bool:
+def is_said_signed(message: Message) -> bool:
+    """Whether it says to be clear-signed with S/MIME, in form or not."""
+    kind = _kind(message)
+    return kind.type == "multipart/signed" and kind.parameter("protocol") in _PKCS7_SIGNATURE
+
+
+class Protected(Flag):
+    """How parts of a mail say to be protected."""
+
+    NOTHING = 0
+    SIGNED = auto()
+    ENCRYPTED = auto()
+
+
+def protected_parts(message: Message) -> Protected:
+    """What S/MIME parts a multipart says to have, attached mails left aside."""
+    found = Protected.NOTHING
+    if not _kind(message).is_multipart:
+        return found
+    if _has_part(message, _SMIME, _is_signed_kind):
+        found |= Protected.SIGNED
+    if _has_part(message, _PKCS7_MIME, lambda kind: not _is_signed_kind(kind)):
+        found |= Protected.ENCRYPTED
+    return found
+
+
+def has_protected_part(message: Message) -> bool:
     """A multipart with a part in it that says to be S/MIME, attached mails left aside."""
-    return _kind(message).is_multipart and _has_part(message, _SMIME)
+    return protected_parts(message) is not Protected.NOTHING
 
 
-def _has_part(message: Message, types: frozenset[str]) -> bool:
+def _is_signed_kind(kind: ContentType) -> bool:
+    return kind.type in _PKCS7_SIGNATURE or kind.parameter("smime-type") == "signed-data"
+
+
+def _has_part(
+    message: Message,
+    types: frozenset[str],
+    which: Callable[[ContentType], bool] = lambda _: True,
+) -> bool:
     try:
-        return _PartSearch(types).is_in(Part.of(message), _DEEPEST)
+        return _PartSearch(types, which).is_in(Part.of(message), _DEEPEST)
     except BadParts:
         return False
 
@@ -213,14 +249,15 @@ def _is_mime_field(name: bytes) -> bool:
 class _PartSearch:
     """A search for a part of one of these types, with an end however many parts there are."""
 
-    def __init__(self, types: frozenset[str]) -> None:
+    def __init__(self, types: frozenset[str], which: Callable[[ContentType], bool]) -> None:
         self._types = types
+        self._which = which
         self._left = _MOST_PARTS
 
     def is_in(self, part: Part, depth: int) -> bool:
         self._left -= 1
         kind = content_type(part.head.get("Content-Type"))
-        if kind.type in self._types:
+        if kind.type in self._types and self._which(kind):
             return True
         if not kind.is_multipart or depth == 0:
             return False

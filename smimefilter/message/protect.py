@@ -116,9 +116,8 @@ def _fields(entity: Message) -> tuple[bytes, ...]:
 def restored(message: Message, found: Within) -> Message:
     """The mail with the fields that were protected in the place of those outside. From stays
     as it is: whoever reads the mail, and every check of it, goes by that."""
-    for field in reversed(found.fields):
-        name = field.partition(b":")[0].strip().decode("ascii", "replace")
-        message = message.without(name).prepended(field)
+    for field in found.fields:
+        message = message.replaced(field)
     return message
 
 

@@ -176,14 +176,29 @@ class Message:
 
     def prepended(self, line: bytes) -> Message:
         """The message with one whole field, line end included, before all others."""
-        match = _FIELD.fullmatch(line)
-        if not match or not match[2] or not line.endswith(b"\n"):
-            raise ValueError("what is put into a header is one whole field")
         at = 1 if self.names and not self.names[0] else 0
+        return self._inserted(at, _name_of(line), line)
+
+    def replaced(self, line: bytes) -> Message:
+        """The message with one whole field, line end included, in the place of the first one
+        of its name, and without the others; behind all others where there was none."""
+        name = _name_of(line)
+        places = [at for at, own in enumerate(self.names) if own == name]
+        rest = self.without_at(places)
+        return rest._inserted(places[0] if places else len(rest.names), name, line)  # noqa: SLF001
+
+    def _inserted(self, at: int, name: bytes, line: bytes) -> Message:
         return self._edited(
             [*self.lines[:at], line, *self.lines[at:]],
-            [*self.names[:at], match[2].lower(), *self.names[at:]],
+            [*self.names[:at], name, *self.names[at:]],
         )
+
+
+def _name_of(line: bytes) -> bytes:
+    match = _FIELD.fullmatch(line)
+    if not match or not match[2] or not line.endswith(b"\n"):
+        raise ValueError("what is put into a header is one whole field")
+    return match[2].lower()
 
 
 def is_clean(line: bytes) -> bool:

@@ -20,12 +20,14 @@ import structlog
 
 from smimefilter.base.envelope import Deferred, Delivered, Fate, Notified, Refused
 from smimefilter.base.errors import AdminError, MailError
+from smimefilter.plan.opened import SignerReport
 from smimefilter.plan.plan import Decision
 from smimefilter.plan.selection import Candidate
 from smimefilter.ports.journal import MailRecord
 
 _ENCODER: Final = json.JSONEncoder(default=str, ensure_ascii=False)
 MOST_UNUSED: Final = 5  # certificates of a recipient that a mail's line tells of
+MOST_SIGNERS: Final = 5  # of an incoming mail
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -146,6 +148,8 @@ def _recipient(address: str, decision: Decision | None, fate: Fate) -> dict[str,
         unused = decision.certificates.unusable if decision.certificates else ()
         if unused:
             line["unused"] = [_unused(candidate) for candidate in unused[:MOST_UNUSED]]
+        if decision.signers:
+            line["signatures"] = [_signature(one) for one in decision.signers[:MOST_SIGNERS]]
     match fate:
         case Delivered(queue_id=queue_id):
             line["fate"], line["queue_out"] = "delivered", queue_id
@@ -163,6 +167,19 @@ def _unused(candidate: Candidate) -> dict[str, Any]:
     """A certificate that was considered, and why it was not used."""
     causes = dict.fromkeys(reason.because.value for reason in candidate.reasons)
     return {"certificate": candidate.thumbprint[:16], "because": list(causes)}
+
+
+def _signature(signer: SignerReport) -> dict[str, str]:
+    """What a signature of an incoming mail is worth, whose it is, and why."""
+    certificate = signer.certificate
+    said = {
+        "signature": signer.signature.value,
+        "address": signer.addresses[0] if signer.addresses else "",
+        "certificate": certificate.thumbprint[:16] if certificate else "",
+        "standing": signer.standing.value if signer.standing else "",
+        "flaw": signer.flaw.value if signer.flaw else "",
+    }
+    return {name: value for name, value in said.items() if value}
 
 
 def _where(error: BaseException) -> list[str]:

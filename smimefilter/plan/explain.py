@@ -7,11 +7,11 @@ print what the plan carries and decide nothing. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from smimefilter.base.reasons import Reason
 
-from .plan import Copy, Decision, Plan
+from .plan import Action, Copy, Decision, Plan
 from .selection import Candidate, Selection
 
 
@@ -38,7 +38,7 @@ def as_lines(plan: Plan) -> Iterable[str]:
     yield from _candidate_lines("additional certificate", plan.additional, indent="")
     for number, copy in enumerate(plan.copies, start=1):
         to = ", ".join(plan.decisions[position].address for position in copy.recipients)
-        yield f"copy {number} to {to}: {_what(copy)}"
+        yield f"copy {number} to {to}: {_what(copy, plan)}"
 
 
 def _decision(decision: Decision) -> dict[str, Any]:
@@ -106,7 +106,16 @@ def _line(reason: Reason) -> str:
     return f"{about}: {reason}" if about else str(reason)
 
 
-def _what(copy: Copy) -> str:
+_READ: Final = {
+    Action.DECRYPT: "decrypted",
+    Action.VERIFY: "verified",
+    Action.UNDECRYPTABLE: "left as it came",
+    Action.OPEN: "looked into",
+    Action.CLEAN: "cleaned of forged reports",
+}
+
+
+def _what(copy: Copy, plan: Plan) -> str:
     words = []
     if copy.signing:
         words.append(f"signed ({copy.signing.format}, {copy.signing.algorithm})")
@@ -117,5 +126,8 @@ def _what(copy: Copy) -> str:
     if copy.cuts:
         words.append("trigger cut from the subject")
     if copy.reading:
-        words.append("opened, reported in its header" if copy.reading.inform else "opened")
+        action = plan.decisions[copy.recipients[0]].action
+        words.append(_READ[action])
+        if copy.reading.inform and action is not Action.CLEAN:
+            words.append("reported in its header")
     return ", ".join(words) or "unchanged"

@@ -15,7 +15,7 @@ from smimefilter.base.address import BadAddress, address_key
 from smimefilter.cms.recognise import Kind, kind_of
 from smimefilter.message.headers import BadHeader, addresses, decoded
 from smimefilter.message.mime import (
-    has_signed_part,
+    has_protected_part,
     is_calendar,
     is_pgp_encrypted,
     is_pgp_signed,
@@ -86,7 +86,7 @@ class Mail:
     @cached_property
     def is_said_protected(self) -> bool:
         """Whether a reader may take it for signed or encrypted."""
-        return is_said_protected(self.message) or has_signed_part(self.message)
+        return is_said_protected(self.message) or has_protected_part(self.message)
 
     @property
     def is_signed(self) -> bool:

@@ -31,7 +31,7 @@ class OpeningRules:
     decrypt: bool = True
     verify: bool = True
     depth: int = 8  # layers
-    keys_for: str = ""  # private keys of this address, or of its @domain; empty: all
+    keys_for: tuple[str, ...] = ()  # private keys of these addresses, or @domains; none: all
 
 
 class Outcome(StrEnum):
@@ -39,6 +39,7 @@ class Outcome(StrEnum):
 
     OPENED = "opened"
     NO_KEY = "no-key"  # no private key at hand is among the recipients'
+    KEY_WITHHELD = "key-withheld"  # one is, of other addresses than policy allows
     FAILED = "failed"  # and why is told to nobody
     UNSUPPORTED = "unsupported"
     MALFORMED = "malformed"
@@ -103,7 +104,8 @@ class EncryptedLayer:
     cipher: str = ""
     transport: str = ""
     authenticated: bool = False
-    certificate: Certificate | None = None  # whose private key opened it
+    certificate: Certificate | None = None  # whose private key opened it, or would
+    recipients: tuple[str, ...] = ()  # whom the mail names, where no key is at hand: a few
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,7 @@ class Opening:
     kept: Message | None = None  # decrypted, signatures within left; None: nothing to change
     stripped: Message | None = None  # without the signatures as well
     partly_signed: bool = False  # a part of the mail is signed, which does not count
+    partly_encrypted: bool = False  # a part of the mail is encrypted, and left alone
     cut_short: bool = False  # there are more layers than are opened
 
     @property
@@ -144,6 +147,11 @@ class Opening:
             for layer in self.layers
             if isinstance(layer, SignedLayer)
         ]
+
+    @property
+    def partly(self) -> bool:
+        """S/MIME stands in a part of the mail only."""
+        return self.partly_signed or self.partly_encrypted
 
     @property
     def was_decrypted(self) -> bool:
@@ -179,6 +187,7 @@ class Tags:
     decrypted: str
     signed: str
     invalid: str
+    untrusted: str
 
     @property
     def patterns(self) -> tuple[re.Pattern[str], ...]:
@@ -200,9 +209,8 @@ class Reading:
 
 @lru_cache(maxsize=256)
 def _patterns(tags: Tags) -> tuple[re.Pattern[str], ...]:
-    return tuple(
-        tag_pattern(tag, SIGNER) for tag in (tags.decrypted, tags.signed, tags.invalid)
-    )
+    shown = (tags.decrypted, tags.signed, tags.invalid, tags.untrusted)
+    return tuple(tag_pattern(tag, SIGNER) for tag in shown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,9 +222,12 @@ class Lesson:
     capabilities: Capabilities | None = None  # what it said to read
     said: datetime | None = None  # when, by the signer's clock; None where he does not tell
     new_key: bool = False
+    keep: bool = True  # False: policy says to learn nothing, but a new key is told of
 
 
-def lesson(opening: Opening, author: str | None, *, trusted: bool) -> Lesson | None:
+def lesson(
+    opening: Opening, author: str | None, *, trusted: bool, keep: bool = True
+) -> Lesson | None:
     """What can be learnt; from certificates that are not trusted unless `trusted` is asked.
     What an author reads is learnt from a trusted signature alone: it decides how the next
     mail to him is encrypted."""
@@ -232,4 +243,4 @@ def lesson(opening: Opening, author: str | None, *, trusted: bool) -> Lesson | N
     if signer is None or signer.certificate is None:
         return None
     certificates = tuple(dict.fromkeys((signer.certificate, *signer.along)))
-    return Lesson(author, certificates, reads, signer.signing_time, signer.new_key)
+    return Lesson(author, certificates, reads, signer.signing_time, signer.new_key, keep)

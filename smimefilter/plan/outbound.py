@@ -109,7 +109,7 @@ def outbound(
     outcomes = [
         _decide(moment, sender, recipient.address) for recipient in transaction.recipients
     ]
-    decisions = _all_or_none(sender, [decision for decision, _ in outcomes])
+    decisions = _all_or_none(sender, [d for d, _ in outcomes], transaction.one_reply)
     copies = _copies(sender, decisions, [treatment for _, treatment in outcomes])
     signers = reader.verdicts if reader is not None else ()
     return Plan(decisions, copies, sender.signer.selection, sender.additional, signers)
@@ -374,9 +374,13 @@ def _of_either(sender: View, recipient: View, preference: Preference[_T]) -> Res
     return sender.get(preference) if theirs.scope in _EVERYBODY else theirs
 
 
-def _all_or_none(sender: _Sender, decisions: list[Decision]) -> tuple[Decision, ...]:
-    """A deferral defers the whole mail; `bounce-all` refuses the whole mail."""
-    whole = next((d for d in decisions if d.action is Action.DEFER), None)
+def _all_or_none(
+    sender: _Sender, decisions: list[Decision], one_reply: bool
+) -> tuple[Decision, ...]:
+    """A deferral defers the whole mail, or others would get it once more with each try; for
+    want of a private key to read it, that recipient's alone where each has a reply of his own.
+    `bounce-all` refuses the whole mail."""
+    whole = next((d for d in decisions if _defers_all(d, one_reply)), None)
     rule = sender.view.get(ON_MISSING_CERTIFICATE)
     if whole is None and rule.value is OnMissing.BOUNCE_ALL:
         whole = next((d for d in decisions if _bounces_all(d)), None)
@@ -388,6 +392,12 @@ def _all_or_none(sender: _Sender, decisions: list[Decision]) -> tuple[Decision, 
         else Decision(d.address, whole.action, whole.reasons, d.certificates, whole.refusal)
         for d in decisions
     )
+
+
+def _defers_all(decision: Decision, one_reply: bool) -> bool:
+    if decision.action is not Action.DEFER:
+        return False
+    return one_reply or all(r.because is not Because.KEY_TROUBLE for r in decision.reasons)
 
 
 def _bounces_all(decision: Decision) -> bool:

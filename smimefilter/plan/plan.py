@@ -19,7 +19,7 @@ from smimefilter.pki.certificate import Certificate
 from smimefilter.policy.preferences import SignFormat
 from smimefilter.trust.verdict import Need, Verdict
 
-from .opened import Lesson, Reading
+from .opened import Lesson, Reading, SignerReport
 from .selection import Selection
 
 
@@ -27,7 +27,11 @@ class Action(StrEnum):
     """What happens to a mail for one recipient."""
 
     UNTOUCHED = "untouched"
-    OPEN = "open"  # decrypted, verified, told of: as far as there was anything to
+    DECRYPT = "decrypt"  # and whatever is in it verified; all of these are told of in the mail
+    VERIFY = "verify"  # its signatures
+    UNDECRYPTABLE = "undecryptable"  # encrypted, or compressed, and it stays so
+    OPEN = "open"  # unpacked, or looked into and left: nothing of the above
+    CLEAN = "clean"  # what looked like a report of ours was removed, and nothing else
     SIGN = "sign"
     ENCRYPT = "encrypt"
     SIGN_ENCRYPT = "sign+encrypt"
@@ -70,6 +74,7 @@ class Decision(NamedTuple):
     certificates: Selection | None = None  # considered for encryption
     refusal: Refusal | None = None  # with REFUSE and DEFER
     lesson: Lesson | None = None  # what the mail's signature teaches, where policy wants it
+    signers: tuple[SignerReport, ...] = ()  # of an incoming mail, outermost first
 
 
 class Copy(NamedTuple):

@@ -46,6 +46,7 @@ class Kind(Generic[T]):
     takes: str
     read: Callable[[object], T]
     write: Callable[[T], object]
+    listed: bool = False  # several values make one
 
 
 def one_of(choices: type[E]) -> Kind[E]:
@@ -126,6 +127,13 @@ def _read_signer(raw: object) -> str:
     return address_key(text)
 
 
+def _read_domain(raw: object) -> str:
+    text = _text(raw, "a domain")
+    if "." not in text:
+        raise ValueError(f"'{_shown(raw)}' is no domain such as example.com")
+    return domain_key(text.removeprefix("@"))
+
+
 def _read_tag(raw: object) -> str:
     text = raw.strip() if isinstance(raw, str) else ""
     if not 2 <= len(text) <= _LONGEST_TAG or not text.isprintable():
@@ -179,9 +187,34 @@ def many(kind: Kind[T]) -> Kind[tuple[T, ...]]:
             raise ValueError(f"takes a list, not {_quoted(raw)}")  # noqa: TRY004 - one error
         return tuple(dict.fromkeys(kind.read(part) for part in raw))
 
-    return Kind(
-        f"a list of: {kind.takes}", read, lambda value: [kind.write(part) for part in value]
-    )
+    def write(value: tuple[T, ...]) -> object:
+        return [kind.write(part) for part in value]
+
+    return Kind(f"a list of: {kind.takes}", read, write, listed=True)
+
+
+def one_or_many(choices: type[E], kind: Kind[T]) -> Kind[E | tuple[T, ...]]:
+    """One of the words of an enumeration, or a list."""
+    word, listed = one_of(choices), many(kind)
+    takes = f"{word.takes}, or {listed.takes}"
+
+    def read(raw: object) -> E | tuple[T, ...]:
+        try:
+            return word.read(raw)
+        except ValueError:
+            pass
+        try:
+            found = listed.read(raw)
+        except ValueError as error:
+            raise ValueError(f"takes {takes}; {error}") from None
+        if not found:
+            raise ValueError(f"takes {takes}, not {_quoted(raw)}")
+        return found
+
+    def write(value: E | tuple[T, ...]) -> object:
+        return listed.write(value) if isinstance(value, tuple) else word.write(value)
+
+    return Kind(takes, read, write, listed=True)
 
 
 def optional(kind: Kind[T]) -> Kind[T | None]:
@@ -196,6 +229,7 @@ THUMBPRINT: Final[Kind[str]] = Kind(
     "a SHA-512 thumbprint", lambda raw: thumbprint_of(_text(raw, "a thumbprint")), str
 )
 SIGNER: Final[Kind[str]] = Kind("an address or *@domain", _read_signer, str)
+DOMAIN: Final[Kind[str]] = Kind("a domain", _read_domain, str)
 PATTERN: Final[Kind[re.Pattern[str]]] = Kind(
     "a pattern",
     lambda raw: read_pattern(_text(raw, "a pattern", strip=False)),

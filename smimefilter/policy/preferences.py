@@ -25,6 +25,7 @@ from smimefilter.base.suggest import did_you_mean
 
 from .kinds import (
     ADDRESS,
+    DOMAIN,
     DURATION,
     FIELD_PREFIX,
     HEADER_PATTERN,
@@ -42,6 +43,7 @@ from .kinds import (
     many,
     number,
     one_of,
+    one_or_many,
     optional,
 )
 from .patterns import HeaderPattern
@@ -354,12 +356,13 @@ DECRYPT: Final = Preference(
     "decrypt", True, SWITCH, Follows.RECIPIENT,
     "Decrypt mail to this internal recipient.",
 )  # fmt: skip
-DECRYPT_WITH: Final = Preference(
-    "decrypt-with", DecryptWith.DOMAIN, one_of(DecryptWith), Follows.RECIPIENT,
+DECRYPT_WITH: Final[Preference[DecryptWith | tuple[str, ...]]] = Preference(
+    "decrypt-with", DecryptWith.DOMAIN, one_or_many(DecryptWith, DOMAIN), Follows.RECIPIENT,
     "Whose private keys open a mail to this recipient. recipient: those whose certificates "
     "name the recipient's address; domain: an address of the recipient's domain, as mail to "
-    "aliases and lists needs it; any: all in the store. Whoever gets hold of an encrypted mail "
-    "can send it to an address of his own, and read what comes out.",
+    "aliases and lists needs it; domains: an address of one of these, as where one company has "
+    "several; any: all in the store. Whoever gets hold of an encrypted mail can send it to an "
+    "address of his own, and read what comes out.",
 )  # fmt: skip
 VERIFY: Final = Preference(
     "verify", True, SWITCH, Follows.RECIPIENT,
@@ -410,7 +413,12 @@ SUBJECT_TAG_SIGNED: Final = Preference(
 )  # fmt: skip
 SUBJECT_TAG_INVALID: Final = Preference(
     "subject-tag-invalid", "[signature invalid]", TAG, Follows.RECIPIENT,
-    "The tag of a mail whose signature is wrong, untrusted or not its author's.",
+    "The tag of a mail whose signature is wrong: its content is not what was signed.",
+)  # fmt: skip
+SUBJECT_TAG_UNTRUSTED: Final = Preference(
+    "subject-tag-untrusted", "[signature untrusted]", TAG, Follows.RECIPIENT,
+    "The tag of a mail whose signature says nothing of its author: the certificate is not to "
+    "be trusted or somebody else's, or the digest is weak.",
 )  # fmt: skip
 
 # certificates

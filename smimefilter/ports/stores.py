@@ -141,8 +141,10 @@ class Certificates(Protocol):
         certificates: Sequence[Certificate],
         keys: Sequence[WrappedKey],
         origin: str,
+        instead_of: Sequence[WrappedKey] = (),
     ) -> list[bool]:
-        """The same, together with wrapped keys, in one transaction."""
+        """The same, together with wrapped keys, in one transaction. A key that is there
+        already stays, unless it is one of `instead_of`."""
 
     async def remove(self, thumbprint: str, shelf: Shelf) -> bool:
         """Take a certificate (and its key) away; whether it was there."""

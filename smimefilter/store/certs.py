@@ -59,11 +59,19 @@ class SqlCertificates:
             return await add_certificates(transaction, certificates, shelf, origin)
 
     async def add_with_keys(
-        self, certificates: Sequence[Certificate], keys: Sequence[WrappedKey], origin: str
+        self,
+        certificates: Sequence[Certificate],
+        keys: Sequence[WrappedKey],
+        origin: str,
+        instead_of: Sequence[WrappedKey] = (),
     ) -> list[bool]:
-        """The same, together with wrapped keys, in one transaction."""
+        """The same, together with wrapped keys, in one transaction; `instead_of` go."""
         async with self._sessions.writing() as transaction:
             new = await add_certificates(transaction, certificates, Shelf.CERTIFICATES, origin)
+            for old in instead_of:
+                this = private_keys.c.thumbprint == old.thumbprint
+                still = private_keys.c.blob == old.blob
+                await transaction.write(sa.delete(private_keys).where(this, still))
             await add_keys(transaction, keys)
             return new
 

@@ -76,6 +76,7 @@ class World:
         mail: bytes | None = None,
         login: str = "",
         keys: KeyRing | None = None,
+        one_reply: bool = True,
     ) -> Plan:
         """The plan for a mail, by default one with everybody in To. With `keys` it is opened
         for internal recipients."""
@@ -86,6 +87,7 @@ class World:
             tuple(Recipient(address) for address in recipients),
             content,
             client=Client(login=login),
+            one_reply=one_reply,
         )
         found, moment = Mail(Message(content)), self.moment()
         reader = Carrier(keys).reader(found, moment, "gw.test") if keys is not None else None

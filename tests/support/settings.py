@@ -34,7 +34,6 @@ _WORDS: dict[str, type[StrEnum]] = {
     "signature-algorithm": SignatureAlgorithm,
     "protect-headers": p.ProtectHeaders,
     "on-undecryptable": p.OnUndecryptable,
-    "decrypt-with": p.DecryptWith,
     "harvest": p.Harvest,
     "ca-key": p.KeyChoice,
     "ca-digest": p.Digest,
@@ -57,6 +56,9 @@ _OTHERS: dict[str, st.SearchStrategy[Any]] = {
     "subject-tag-decrypted": TAGS,
     "subject-tag-signed": TAGS,
     "subject-tag-invalid": TAGS,
+    "subject-tag-untrusted": TAGS,
+    "decrypt-with": st.sampled_from([*map(str, p.DecryptWith), "x.test", "@x.test, b.test"])
+    | st.lists(st.sampled_from(["x.test", "bücher.example"]), min_size=1),
     "minimum-rsa-bits": st.integers(1024, 16384),
     "may-sign-for": st.lists(st.sampled_from(["a@x.test", "*@x.test", "Ü@bücher.example"])),
     "encryption-certificates": st.lists(THUMBPRINTS, max_size=3),

@@ -47,10 +47,10 @@ async def test_a_ca_is_learnt_unless_so_many_have_its_name(known: int, learnt: b
     one, other = CAS[-1], CAS[-2]
     bob = one.issue("Bob", mail="bob@x.test", key="p256")
     carol = other.issue("Carol", mail="carol@x.test", key="p256")
-    sut._waiting["bob@x.test"] = Lesson("bob@x.test", (bob.certificate, one.certificate))
-    sut._waiting["carol@x.test"] = Lesson(
-        "carol@x.test", (carol.certificate, other.certificate)
-    )
+    for whose, issuer in ((bob, one), (carol, other)):
+        taught = whose.certificate.addresses[0], (whose.certificate, issuer.certificate)
+        lesson = Lesson(*taught)
+        sut._waiting[lesson.address, whose.certificate.thumbprint] = lesson
     await sut.write()
     assert shelves.stored == [bob.certificate, *[one.certificate] * learnt, carol.certificate]
     assert sut._waiting == {}

@@ -418,7 +418,7 @@ def test_what_unpacks_to_more_than_a_mail_may_cost_stays_packed() -> None:
     found = opened(bomb, most=1_000_000)
     (layer,) = found.layers
     assert isinstance(layer, CompressedLayer)
-    assert layer.outcome is Outcome.MALFORMED
+    assert layer.outcome is Outcome.TOO_MUCH
     assert found.kept is None
 
 

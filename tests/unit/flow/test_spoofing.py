@@ -286,29 +286,29 @@ ATTACKS: Final[dict[str, Attack]] = {
     ),
     "another author over a signed mail": Attack(
         lambda: clear_signed(letter(), ATTACKER),
-        result="policy", subject="hello [signature invalid]",
+        result="policy", subject="hello [signature untrusted]",
     ),
     "two From fields": Attack(
         lambda: with_header(clear_signed(letter(), SIGNER), "From: boss@in.test\r\n"),
-        result="policy", subject="hello [signature invalid]",
+        result="policy", subject="hello [signature untrusted]",
     ),
     "two authors": Attack(
         lambda: without(
             clear_signed(letter(), SIGNER), f"<{ALICE}>", f"<{ALICE}>, boss@in.test"
         ),
-        result="policy", subject="hello [signature invalid]",
+        result="policy", subject="hello [signature untrusted]",
     ),
     "the signer as Sender": Attack(
         lambda: with_header(clear_signed(letter(), ATTACKER), f"Sender: {MALLORY}\r\n"),
-        result="policy", subject="hello [signature invalid]",
+        result="policy", subject="hello [signature untrusted]",
     ),
     "a name that only looks alike": Attack(
         lambda: clear_signed(letter("Alice <alice@\u03bfut.test>"), SIGNER),
-        result="policy", subject="hello [signature invalid]",
+        result="policy", subject="hello [signature untrusted]",
     ),
     "a certificate made at home": Attack(
         lambda: clear_signed(letter(), SELF_MADE, chain=True),
-        result="policy", subject="hello [signature invalid]",
+        result="policy", subject="hello [signature untrusted]",
     ),
     "a signed part beside an unsigned one": Attack(
         lambda: multipart(TEXT, entity(clear_signed(letter(), SIGNER))), result="none"
@@ -320,9 +320,14 @@ ATTACKS: Final[dict[str, Attack]] = {
         lambda: multipart(TEXT, entity(clear_signed(letter(), SIGNER)), kind="alternative"),
         result="none",
     ),
-    "a third part within multipart/signed": Attack(third_part, result="none"),
+    "a third part within multipart/signed": Attack(
+        third_part, result="permerror", subject="hello [signature invalid]"
+    ),
     **{
-        f"two boundaries: {name}": Attack(partial(two_boundaries, boundary), result="none")
+        f"two boundaries: {name}": Attack(
+            partial(two_boundaries, boundary),
+            result="permerror", subject="hello [signature invalid]",
+        )
         for name, boundary in {
             "extended": "boundary*=us-ascii''evil; {}",
             "extended last": "{}; boundary*=us-ascii''evil",
@@ -340,16 +345,16 @@ ATTACKS: Final[dict[str, Attack]] = {
     "signed by nobody": Attack(unsigned_signed_data),
     "a From that looks like a line of a mailbox": Attack(
         lambda: with_header(clear_signed(letter(), SIGNER), "From : boss@in.test\r\n"),
-        result="policy", subject="hello [signature invalid]",
+        result="policy", subject="hello [signature untrusted]",
     ),
     "a From behind a bare CR": Attack(
         lambda: with_header(
             clear_signed(letter(), SIGNER), "X-Note: a\rFrom: boss@in.test\r\n"
         ),
-        result="policy", subject="hello [signature invalid]",
+        result="policy", subject="hello [signature untrusted]",
     ),
     "a digest that is weaker than it says": Attack(
-        weaker_than_it_says, result="policy", subject="hello [signature invalid]"
+        weaker_than_it_says, result="policy", subject="hello [signature untrusted]"
     ),
     "a time that no calendar has": Attack(
         timeless, result="fail", subject="hello [signature invalid]"
@@ -360,7 +365,7 @@ ATTACKS: Final[dict[str, Attack]] = {
     "an encrypted part amid html": Attack(exfiltrating, result="none"),
     "another one's signature around an encrypted mail": Attack(
         lambda: clear_signed(encrypted(letter(), US), ATTACKER),
-        result="policy", subject="hello [decrypted] [signature invalid]",
+        result="policy", subject="hello [decrypted] [signature untrusted]",
     ),
     "a bad signature around a good one": Attack(
         lambda: without(

@@ -1,0 +1,182 @@
+"""What is decided and told of incoming mail: each action, each reason, each lesson."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
+from smimefilter.base.envelope import Delivered, Fate, Recipient, Transaction
+from smimefilter.base.errors import KeyTrouble
+from smimefilter.base.reasons import Because
+from smimefilter.flow.harvest import Harvest
+from smimefilter.obs.log import LogJournal, make_log
+from smimefilter.plan.plan import Action, Decision, Plan
+from smimefilter.ports.journal import MailRecord
+from tests.support.pki import NOW, key_of
+from tests.support.plans import AUTHORITY, World, codes
+from tests.support.ring import Ring
+from tests.support.smime import clear_signed, encrypted, opaque_signed
+from tests.unit.flow.test_oracles import fate_and_copy
+from tests.unit.flow.test_revalidation import Journal
+from tests.unit.flow.test_spoofing import ALICE, BOB, TEXT, entity, letter, multipart
+
+CAROL = "carol@in.test"
+
+
+class Locked(Ring):
+    """Some private keys cannot be unwrapped."""
+
+    def __init__(self, world: World, *locked: str) -> None:
+        super().__init__(world)
+        self._locked = locked
+
+    def private_key(self, thumbprint: str) -> PrivateKeyTypes:
+        if thumbprint in self._locked:
+            raise KeyTrouble(f"private key of {thumbprint[:16]}: wrapped by another key")
+        return super().private_key(thumbprint)
+
+
+def world(**settings: Any) -> World:
+    return World().set("in.test", locality="internal", **settings)
+
+
+def plan_of(mail: bytes, where: World, *to: str, ring: Ring | None = None) -> Plan:
+    return where.plan(ALICE, *(to or (BOB,)), mail=mail, keys=ring or Ring(where))
+
+
+def decision(mail: bytes, where: World) -> Decision:
+    return plan_of(mail, where).decisions[0]
+
+
+def detail(found: Decision, because: Because) -> str:
+    return next(reason.detail for reason in found.reasons if reason.because is because)
+
+
+@pytest.mark.parametrize("one_reply", [True, False])
+def test_a_key_that_cannot_be_used_defers_for_whom_it_can(one_reply: bool) -> None:
+    where = world().set(CAROL, decrypt="no")
+    us = where.person(BOB, key=True)
+    ring, mail = Locked(where, us.thumbprint), encrypted(letter(), us)
+    plan = where.plan(ALICE, BOB, CAROL, mail=mail, keys=ring, one_reply=one_reply)
+    bob, carol = plan.decisions
+    assert bob.action is Action.DEFER
+    assert bob.refusal is not None
+    assert str(bob.refusal.status) == "4.7.5"
+    assert us.thumbprint[:16] in detail(bob, Because.KEY_TROUBLE)
+    assert us.thumbprint[:16] not in bob.refusal.text  # not for the sender
+    assert carol.action is (Action.DEFER if one_reply else Action.OPEN)
+    assert one_reply or Because.DECRYPT_OFF in codes(carol)
+
+
+def test_another_key_does_where_one_cannot_be_used() -> None:
+    where = world(decrypt_with="any")
+    us, other = where.person(BOB, key=True), where.person(CAROL, key=True)
+    mail = encrypted(letter(), us, other)
+    found = plan_of(mail, where, ring=Locked(where, us.thumbprint)).decisions[0]
+    assert found.action is Action.DECRYPT
+
+
+def test_whom_a_mail_names_that_nobody_here_can_open() -> None:
+    where = world()
+    stranger = where.person("stranger@out.test")
+    found = decision(encrypted(letter(), stranger), where)
+    assert found.action is Action.UNDECRYPTABLE
+    said = detail(found, Because.NO_DECRYPTION_KEY)
+    assert f"{stranger.certificate.serial:x}" in said
+    assert "Test Sub CA" in said
+
+
+def test_a_key_that_policy_keeps_back_is_told_of() -> None:
+    where = world().set(BOB, decrypt_with="recipient")
+    other = where.person(CAROL, key=True)
+    found = decision(encrypted(letter(), other), where)
+    (withheld,) = [one for one in found.reasons if one.because is Because.KEY_WITHHELD]
+    assert withheld.about == other.thumbprint
+    assert "decrypt-with" in withheld.source
+
+
+async def test_an_encrypted_part_is_left_alone_and_told_of() -> None:
+    where = world()
+    us = where.person(BOB, key=True)
+    mail = multipart(TEXT, entity(encrypted(letter(), us)))
+    found = decision(mail, where)
+    assert found.action is Action.OPEN
+    assert Because.PARTLY_ENCRYPTED in codes(found)
+    assert Because.PARTLY_SIGNED not in codes(found)
+    _, copy, _ = await fate_and_copy(mail, where)
+    assert b"Note: only a part is encrypted" in copy.raw
+    assert b"Pay 10 to Carol" not in copy.raw
+
+
+def test_a_signed_part_beside_an_encrypted_one_is_both() -> None:
+    where = world()
+    author, us = where.person(ALICE), where.person(BOB, key=True)
+    mail = multipart(entity(opaque_signed(letter(), author)), entity(encrypted(letter(), us)))
+    found = codes(decision(mail, where))
+    assert {Because.PARTLY_ENCRYPTED, Because.PARTLY_SIGNED} <= set(found)
+
+
+def test_what_is_wrong_with_a_signature_is_said() -> None:
+    where = world()
+    author = where.person(ALICE)
+    mail = clear_signed(letter(), author).replace(b"Carol", b"Mallory")
+    found = decision(mail, where)
+    assert found.action is Action.VERIFY
+    (reason,) = [one for one in found.reasons if one.because is Because.SIGNATURE_BAD]
+    assert reason.about == author.thumbprint
+    assert reason.detail == "content-changed"
+
+
+def test_policy_that_keeps_from_looking_is_a_reason() -> None:
+    where = world(verify="no")
+    found = decision(clear_signed(letter(), where.person(ALICE)), where)
+    (reason,) = [one for one in found.reasons if one.because is Because.VERIFY_OFF]
+    assert reason.source == "test:verify"
+
+
+def test_a_forged_report_alone_is_an_action_of_its_own() -> None:
+    found = decision(b"X-Smimefilter-Signed-By: boss@in.test\r\n" + letter(), world())
+    assert found.action is Action.CLEAN
+
+
+def record_of(plan: Plan, *fates: Fate) -> MailRecord:
+    transaction = Transaction("id", ALICE, (Recipient(BOB),), letter())
+    return MailRecord(transaction, plan, fates or (Delivered("q"),), 1.0, 1, "<1@out.test>")
+
+
+async def test_a_new_key_is_told_of_once_also_where_nothing_is_learnt() -> None:
+    where = world(harvest="never")
+    known = where.person(ALICE)
+    moment = where.moment()
+    newer = AUTHORITY.issue("alice", mail=ALICE, key=key_of("p256", "a newer one"))
+    plan = plan_of(clear_signed(letter(), newer), where)
+    lesson = plan.decisions[0].lesson
+    assert lesson is not None
+    assert lesson.new_key
+    assert not lesson.keep
+    current = type("State", (), {"snapshot": moment.snapshot})()
+    snapshots = type("Snapshots", (), {"current": current})()
+    journal = Journal()
+    sut = Harvest(cast(Any, snapshots), cast(Any, None), cast(Any, None), journal, lambda: NOW)
+    for _ in range(3):
+        sut.mail(record_of(plan))
+    ((event, about),) = journal.notes
+    assert event == "a correspondent signs with a new key"
+    assert about["known"] == [known.thumbprint[:16]]
+    await sut.write()  # nothing waits: the store would not bear it
+
+
+def test_the_log_says_who_signed_and_what_it_is_worth(tmp_path: Any) -> None:
+    where = world()
+    author = where.person(ALICE)
+    plan = plan_of(clear_signed(letter(), author), where)
+    path = tmp_path / "log"
+    with path.open("w") as out:
+        LogJournal(make_log("json", "info", out)).mail(record_of(plan))
+    line = path.read_text()
+    assert '"action": "verify"' in line
+    assert f'"address": "{ALICE}"' in line
+    assert f'"certificate": "{author.thumbprint[:16]}"' in line
+    assert '"signature": "good"' in line
