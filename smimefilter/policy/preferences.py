@@ -377,7 +377,8 @@ ON_UNDECRYPTABLE: Final = Preference(
     "on-undecryptable", OnUndecryptable.DELIVER, one_of(OnUndecryptable), Follows.RECIPIENT,
     "What happens to a mail that is to be decrypted and cannot be. deliver: it goes on as it "
     "came, with the reason in its header; refuse: it is refused, but for one that a key at "
-    "hand fails to open: whoever sends it would learn from the reply how to open it.",
+    "hand fails to open: whoever sends it would learn from the reply how to open it. Behind a "
+    "queue a refusal becomes a notice to a sender who may be forged: deliver there.",
 )  # fmt: skip
 MAX_LAYERS: Final = Preference(
     "max-layers", 8, number(1, 16), Follows.RECIPIENT,

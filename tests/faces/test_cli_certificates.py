@@ -98,6 +98,21 @@ def test_list_finds_by_every_field(installation: Installation) -> None:
     assert listed.out == "no certificates\n"
 
 
+def test_how_each_came(installation: Installation) -> None:
+    command = installation.command
+    shown = command("certificate", "show", installation.who(ALICE).thumbprint[:16]).out
+    assert "in the store" in shown
+    rows = command("certificate", "list", "--json").json
+    origins = {row["origin"] for row in rows}
+    for origin in origins:
+        listed = command("certificate", "list", "--json", "--origin", origin.upper()).json
+        assert listed == [row for row in rows if row["origin"] == origin]
+        assert origin in shown or origin not in {
+            row["origin"] for row in rows if ALICE in row["addresses"]
+        }
+    assert command("certificate", "list", "--json", "--origin", "signature of").json == []
+
+
 def test_a_row_has_all_that_programs_need(installation: Installation) -> None:
     (row,) = installation.command("certificate", "list", "--json", "--address", ALICE).json
     alice = installation.who(ALICE).certificate

@@ -123,6 +123,24 @@ def test_doctor_tells_what_will_cause_trouble(installation: Installation) -> Non
     assert ("bad", f"encryption-certificates at {BOB} (database)") in told
 
 
+def test_doctor_takes_old_keys_with_successors_for_what_they_are(
+    installation: Installation,
+) -> None:
+    people, command = installation.people, installation.command
+    password = ("--password-file", str(people.password_file))
+    people.add("old@in.test", not_after=people.now - timedelta(days=3))
+    command("key", "import", str(people.identity("old@in.test")), *password)
+    told = command("doctor", "--json", code=1).json
+    assert [one for one in told if "CN=old" in one["about"] and one["grade"] == "warning"]
+    people.add("old@in.test")
+    command("key", "import", str(people.identity("old@in.test")), *password)
+    told = command("doctor", "--json", code=1).json
+    assert not [one for one in told if "CN=old" in one["about"]]
+    (old,) = [one for one in told if one["about"] == "private keys of expired certificates"]
+    assert old["grade"] == "good"
+    assert old["what"].startswith("1, for mail of old")
+
+
 @pytest.mark.parametrize(
     ("policy", "told"),
     [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from tests.support.people import PASSWORD
 from tests.support.postoffice import (
     ALICE,
     BOB,
+    DATABASE,
     DAVE,
     ERIN,
     Installation,
@@ -39,6 +42,26 @@ def test_import(old: bool, installation: Installation) -> None:
     assert sorted(row["subject"] for row in listed) == ["CN=alice", "CN=bob"]
     (bob,) = command("certificate", "list", "--json", "--address", BOB).json
     assert bob["key"] is True
+
+
+def test_a_key_that_cannot_be_opened_is_told_of_and_replaced(
+    installation: Installation,
+) -> None:
+    command, people = installation.command, installation.people
+    alice = installation.who(ALICE).thumbprint
+    with closing(sqlite3.connect(installation.home / DATABASE)) as connection, connection:
+        (blob,) = connection.execute("SELECT blob FROM private_keys").fetchone()
+        spoilt = blob[:-1] + bytes([blob[-1] ^ 1])
+        connection.execute("UPDATE private_keys SET blob = ?", (spoilt,))
+    findings = command("doctor", "--json", code=1).json
+    (bad,) = [one for one in findings if "smimefilter key import" in one["mend"]]
+    assert bad["grade"] == "bad"
+    assert alice[:16] in bad["about"]
+    file = str(people.identity(ALICE))
+    done = command("key", "import", file, "--password-file", str(people.password_file))
+    assert done.out.splitlines()[-1].startswith("1 added, ")
+    findings = command("doctor", "--json", code=1).json
+    assert not [one for one in findings if "smimefilter key import" in one["mend"]]
 
 
 def test_a_root_that_comes_with_a_key_is_not_trusted_for_that(

@@ -70,6 +70,24 @@ def test_the_word_default_resets(installation: Installation) -> None:
     assert holding(installation, BOB, "encrypt") == ("default", BOB, "database")
 
 
+def test_what_is_set_is_said_as_it_is_written(installation: Installation) -> None:
+    command = installation.command
+    assert command("policy", "set", "in.test", "sign", "always").out.endswith("sign = always\n")
+    assert command("policy", "set", "in.test", "decrypt", "on").out.endswith("decrypt = yes\n")
+
+
+def test_a_word_or_a_list(installation: Installation) -> None:
+    command = installation.command
+    for value in (["in.test", "out.test"], ["in.test, @out.test"]):
+        done = command("policy", "set", "in.test", "decrypt-with", *value)
+        assert done.out.endswith("decrypt-with = in.test, out.test\n")
+    done = command("policy", "set", "in.test", "decrypt-with", "any")
+    assert done.out.endswith("decrypt-with = any\n")
+    wrong = command("policy", "set", "in.test", "decrypt-with", "recipent", code=1).err
+    assert "takes recipient, domain or any, or a list of: a domain" in wrong
+    assert "'recipent' is no domain" in wrong
+
+
 def test_lists(installation: Installation) -> None:
     command = installation.command
     command("policy", "set", ALICE, "may-sign-for", "team@in.test", "*@sub.in.test")

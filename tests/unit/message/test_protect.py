@@ -67,6 +67,9 @@ def test_there_and_back(hp: Hp) -> None:
     assert back.get("Keywords") == b"secret"
     assert [one.split() for one in back.all("To")] == [[b"b@y.test,", b"c@y.test"]]
     assert back.all("From") == [b"a@x.test"]
+    kept = [name for name in back.names if name != b"keywords"]
+    assert kept == [name for name in outside.names if name != b"keywords"]  # each in its place
+    assert back.names[0] == b"received"
     assert back.get("X-Own") == b"1"
     assert not differing(MAIL, found)
     assert set(differing(outside, found)) == {"subject", "keywords"}
