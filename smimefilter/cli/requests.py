@@ -6,6 +6,7 @@ from __future__ import annotations
 import json as json_module
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,8 +20,8 @@ from smimefilter.flow.authority import serials_of
 from smimefilter.flow.certificates import chain_of, find
 from smimefilter.flow.enrol import Looked, handler_for, preview, with_defaults
 from smimefilter.flow.preferences import set_preference
-from smimefilter.flow.requests import Wanted
 from smimefilter.flow.send import generated, no_number, no_sender
+from smimefilter.flow.wanted import Wanted
 from smimefilter.handlers.registry import broken, installed
 from smimefilter.pki.build import CRL_REASONS, Identity
 from smimefilter.pki.certificate import Certificate
@@ -153,7 +154,7 @@ def request(
         raise AdminError("--sms sends the password of a key that --send mails")
     done, password = in_office(config, work)
     if json:
-        as_json(_row(done))
+        as_json(_row(done) | ({"password": password} if password else {}))
     else:
         _tell(done, password)
     if done.state is RequestState.REFUSED:
@@ -439,7 +440,7 @@ def submit(
     ) -> tuple[list[Looked], list[StoredRequest]]:
         moment = found.moment
         looked = preview(moment, content, days=days, key=key, digest=digest, add_user=add_user)
-        by = handler or handler_for(moment, "")
+        by = partial(handler_for, moment) if not handler else lambda _: handler
         wanted = sum(not one.skipped for one in looked)
         task = progress.add_task("requesting", total=wanted)
         done = await found.bulk.submit(

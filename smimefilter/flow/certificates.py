@@ -183,7 +183,7 @@ async def chain_of(store: Certificates, certificate: Certificate) -> tuple[Certi
     chain: list[Certificate] = []
     last = certificate
     while not last.is_self_issued and len(chain) < _LONGEST_CHAIN:
-        above = next((one for one in authorities if _issued(one, last)), None)
+        above = next((one for one in authorities if issued_by(last, one)), None)
         if above is None or above in chain:
             break
         chain.append(above)
@@ -191,7 +191,8 @@ async def chain_of(store: Certificates, certificate: Certificate) -> tuple[Certi
     return tuple(chain)
 
 
-def _issued(issuer: Certificate, certificate: Certificate) -> bool:
+def issued_by(certificate: Certificate, issuer: Certificate) -> bool:
+    """Whether it is so by name and signature."""
     if issuer.subject_der != certificate.issuer_der:
         return False
     try:

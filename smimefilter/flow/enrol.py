@@ -13,7 +13,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from smimefilter.base.address import BadAddress
 from smimefilter.base.errors import AdminError
@@ -33,9 +33,13 @@ from smimefilter.policy.preferences import (
 )
 from smimefilter.ports.requests import RequestState, StoredRequest
 
-from .requests import RequestDesk, Wanted
+from .requests import RequestDesk
+from .wanted import Wanted
+
+T = TypeVar("T")
 
 AT_ONCE: Final = 200  # requests worked on together
+_NOTHING: Final = "nothing was requested: mend the file"
 BATCH: Final = 32  # hex digits of a batch: of what is in the file, so that it can be resumed
 
 
@@ -90,8 +94,16 @@ def preview(moment: Moment, content: bytes, **given: Any) -> list[Looked]:
     try:
         rows = read_rows(content)
     except BadCsv as error:
-        raise AdminError(str(error), mend="nothing was requested: mend the file") from None
-    return [_looked(moment, row, given) for row in rows]
+        raise AdminError(str(error), mend=_NOTHING) from None
+    looked, mistakes = [], []
+    for row in rows:
+        try:
+            looked.append(_looked(moment, row, given))
+        except AdminError as error:
+            mistakes.append(f"row {row.number}: {error.what}")
+    if mistakes:
+        raise AdminError(str(BadCsv(mistakes)), mend=_NOTHING)
+    return looked
 
 
 def _looked(moment: Moment, row: Row, given: dict[str, Any]) -> Looked:
@@ -120,26 +132,30 @@ class Bulk:
         self,
         content: bytes,
         looked: Sequence[Looked],
-        handler: str,
+        handler: Callable[[str], str],
         *,
         passwords: Callable[[], str] | None = None,
         done: Callable[[StoredRequest], None] = lambda _: None,
     ) -> list[StoredRequest]:
-        """Ask for all that is not passed over; `done` is told of each as it ends, or waits.
-        Raises `AdminError`."""
+        """Ask for all that is not passed over, each of the handler of its address; `done` is
+        told of each as it ends, or waits. Whoever submits the same file at the same time asks
+        for nothing twice. Raises `AdminError`."""
         batch = hashlib.sha256(content).hexdigest()[:BATCH]
         known: list[StoredRequest] = await self._all_of(batch)
         there = {one.address for one in known}
         new = [one for one in looked if not one.skipped and one.wanted.address not in there]
-        stored = list(known)
-        for start in range(0, len(new), AT_ONCE):
-            part = new[start : start + AT_ONCE]
-            words = [passwords() for _ in part] if passwords else ()
-            stored += await self._desk.submit(
-                [one.wanted for one in part], handler, passwords=words, batch=batch,
-                first=part[0].row.number,
-            )  # fmt: skip
-        return await self._work(stored, done)
+        by_handler: dict[str, list[Looked]] = {}
+        for one in new:
+            by_handler.setdefault(handler(one.wanted.address), []).append(one)
+        for name, rows in by_handler.items():
+            for part in _parts(rows, AT_ONCE):
+                await self._desk.submit(
+                    [one.wanted for one in part], name, batch=batch,
+                    passwords=[passwords() for _ in part] if passwords else (),
+                    positions=[one.row.number for one in part],
+                    once=[f"{batch} {one.wanted.address}" for one in part],
+                )  # fmt: skip
+        return await self._work(await self._all_of(batch), done)
 
     async def _work(
         self, stored: Sequence[StoredRequest], done: Callable[[StoredRequest], None]
@@ -158,5 +174,5 @@ class Bulk:
         return results
 
 
-def _parts(found: Sequence[StoredRequest], size: int) -> Iterable[Sequence[StoredRequest]]:
+def _parts(found: Sequence[T], size: int) -> Iterable[Sequence[T]]:
     return (found[start : start + size] for start in range(0, len(found), size))

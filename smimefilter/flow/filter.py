@@ -104,7 +104,7 @@ class Filter:
         took = (time.perf_counter() - started) * 1000
         fates = way.settled()
         record = MailRecord(
-            transaction, way.plan, tuple(fates), took, way.revision, way.message_id
+            transaction, way.plan, tuple(fates), took, way.revision, way.message_id, way.ours
         )
         self.journal.mail(record)
         return fates
@@ -134,6 +134,7 @@ class _Way:
         self.plan: Plan | None = None
         self.revision = 0
         self.message_id = ""
+        self.ours = False
 
     async def go(self) -> None:
         """From facts to fates."""
@@ -143,7 +144,7 @@ class _Way:
             self.settle_rest(LOOP)
             return
         self.message_id = mail.message_id
-        ours = by.origins.is_ours(transaction.client)
+        ours = self.ours = by.origins.is_ours(transaction.client)
         found = await self._found(mail, ours=ours)
         if by.lookups is not None and found.plan.needs:
             found = await self._found_again(by.lookups, mail, ours=ours)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -24,13 +25,13 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
-from smimefilter.base.address import BadAddress, address_key
 from smimefilter.base.errors import AdminError, TemporaryTrouble
-from smimefilter.pki.build import KEY_KINDS, generate_key
-from smimefilter.pki.certificate import Certificate, UnreadableCertificate, is_ca
+from smimefilter.pki.build import generate_key
+from smimefilter.pki.certificate import Certificate, is_ca
 from smimefilter.pki.export import key_pkcs8
 from smimefilter.pki.privatekey import belongs_together
 from smimefilter.pki.request import make_csr, prove
@@ -57,55 +58,14 @@ from smimefilter.ports.requests import (
 from smimefilter.ports.stores import Certificates, WrappedKey
 
 from .certificates import chain_of
+from .wanted import Wanted, above, flaw
 
 LEASE: Final = timedelta(minutes=15)
 PATIENCE: Final = 600.0  # seconds that a handler may take; less than the lease
 SOONEST: Final = timedelta(minutes=1)
 LATEST: Final = timedelta(hours=6)
 GIVE_UP: Final = timedelta(days=30)
-SKEW: Final = timedelta(hours=24)  # certificates may begin a little later
-LONGEST: Final = 256  # characters of a field
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """A certificate that somebody asks for, and what to do with it."""
-
-    address: str
-    common_name: str
-    organisation: str = ""
-    given_name: str = ""
-    surname: str = ""
-    days: int = 730
-    key: str = "rsa3072"
-    digest: str = "sha256"
-    crl_url: str = ""  # template
-    issuer_url: str = ""  # likewise
-    add_user: bool = False
-    send: bool = False  # the key file, by mail
-    send_to: str = ""  # where that is another address
-    legacy: bool = False  # a key file for old programs
-    sms: bool = False
-    store_password: bool = False
-
-    def checked(self) -> Wanted:
-        """The same with its address as a key. Raises `AdminError` for what makes no sense."""
-        try:
-            address = address_key(self.address)
-        except BadAddress as error:
-            raise AdminError(str(error), where=self.address) from None
-        if not self.common_name.strip():
-            raise AdminError("a certificate needs a common name", where=self.address)
-        for name in ("common_name", "organisation", "given_name", "surname"):
-            value = getattr(self, name)
-            if len(value) > LONGEST or not value.isprintable():
-                what = f"{name.replace('_', ' ')} takes {LONGEST} printable characters"
-                raise AdminError(what, where=self.address)
-        if self.key not in KEY_KINDS:
-            raise AdminError(
-                f"no such kind of key: {self.key}", mend=f"one of {', '.join(KEY_KINDS)}"
-            )
-        return replace(self, address=address)
+STEP: Final = 300.0  # seconds that a step after it may take; less than the lease too
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,15 +152,18 @@ class RequestDesk:
         *,
         passwords: Sequence[str] = (),
         batch: str = "",
-        first: int = 0,
+        positions: Sequence[int] = (),
+        once: Sequence[str] = (),
     ) -> list[StoredRequest]:
-        """Store requests, to be worked on; nothing is done for them yet."""
+        """Store requests, to be worked on; nothing is done for them yet. `once`: a text for
+        each, by which it is stored only where nothing was stored by that text before; those
+        that are new are given back."""
         self._handlers.kind(handler)
         now = self._clock()
         stored = []
         for number, one in enumerate(wanted):
             checked = one.checked()
-            id_ = secrets.token_hex(16)
+            id_ = _id_by(once[number]) if once else secrets.token_hex(16)
             password = passwords[number] if passwords else ""
             stored.append(
                 StoredRequest(
@@ -214,15 +177,14 @@ class RequestDesk:
                     give_up=now + self._give_up,
                     outcome="not begun",
                     batch=batch,
-                    position=first + number,
+                    position=positions[number] if positions else 0,
                 )
             )
         records = [
             AuditRecord(now, one.id, "requested", f"{one.address} from {handler}")
             for one in stored
         ]
-        await self._requests.add(stored, records)
-        return stored
+        return await self._requests.add(stored, records)
 
     async def work(self, ids: Collection[str]) -> list[StoredRequest]:
         """Go on with these now, as far as nobody else is at them; how they stand."""
@@ -264,14 +226,14 @@ class RequestDesk:
     async def upload(
         self, certificates: Sequence[Certificate], only: str = ""
     ) -> list[tuple[Certificate, StoredRequest | None, str]]:
-        """Answer pending requests with what people brought: each certificate is matched by its
-        public key. What became of each, and why of those that were refused."""
+        """Answer requests with what people brought, also late: each certificate is matched by
+        its public key. What became of each, and why of those that were refused."""
         if all(map(is_ca, certificates)):
             raise AdminError("there is no certificate of a user in it, only those of CAs")
-        pending = await self._requests.all([RequestState.PENDING])
+        unanswered = await self._requests.all([RequestState.PENDING, RequestState.GIVEN_UP])
         waiting = [
             one
-            for one in pending
+            for one in unanswered
             if self._handlers.kind(one.handler).can_upload and (not only or one.id == only)
         ]
         keys = {
@@ -302,10 +264,12 @@ class RequestDesk:
     ) -> tuple[StoredRequest | None, str]:
         key = self._opened(request).key
         assert key is not None
-        flaw = _flaw(certificate, _wanted(request), _key(key), self._clock())
-        if flaw:
-            return None, flaw
+        wrong = flaw(certificate, _wanted(request), _key(key), self._clock())
+        if wrong:
+            return None, wrong
         now = self._clock()
+        if request.state is RequestState.GIVEN_UP:
+            await self.reschedule([request.id])
         lease, claimed = await self._requests.claim(now, now + LEASE, 1, [request.id])
         if not claimed:
             return None, "somebody else is at it right now: try again"
@@ -313,8 +277,9 @@ class RequestDesk:
         return done, ""
 
     async def reschedule(self, ids: Collection[str]) -> int:
-        """Make pending ones due now; how many."""
-        return await self._requests.reschedule(ids, self._clock())
+        """Make pending ones due now, and those that were given up pending again; how many."""
+        now = self._clock()
+        return await self._requests.reschedule(ids, now, now + self._give_up)
 
     async def remove(self, ids: Collection[str]) -> int:
         """Forget these, with their keys, as far as nobody works on them; how many."""
@@ -359,6 +324,10 @@ class RequestDesk:
     async def _asked(self, lease: str, request: StoredRequest) -> StoredRequest:
         found, wanted, now = self._opened(request), _wanted(request), self._clock()
         assert found.key is not None
+        try:
+            csr = _csr(wanted, _key(found.key))
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            return await self._refused(lease, request, f"it cannot be asked for: {error}")
         order = Order(
             id=request.id,
             address=wanted.address,
@@ -366,7 +335,7 @@ class RequestDesk:
             organisation=wanted.organisation,
             given_name=wanted.given_name,
             surname=wanted.surname,
-            csr=_csr(wanted, _key(found.key)),
+            csr=csr,
             days=wanted.days,
             digest=wanted.digest,
             crl_url=wanted.crl_url,
@@ -389,7 +358,7 @@ class RequestDesk:
                 case Issued():
                     return await self._checked(lease, request, outcome)
                 case Later(note=note, state=state, again=again):
-                    if state:
+                    if state is not None:
                         await remember(state)
                     return await self._again(lease, request, note, again)
                 case NotIssued(reason=reason):
@@ -416,11 +385,11 @@ class RequestDesk:
         key = outcome.key or secret.key
         assert key is not None
         try:
-            flaw = _flaw(outcome.certificate, wanted, _key(key), self._clock())
+            wrong = flaw(outcome.certificate, wanted, _key(key), self._clock())
         except ValueError:
-            flaw = "the key that came with it cannot be read"
-        if flaw:
-            return await self._refused(lease, request, f"what the CA gave is refused: {flaw}")
+            wrong = "the key that came with it cannot be read"
+        if wrong:
+            return await self._refused(lease, request, f"what the CA gave is refused: {wrong}")
         return await self._issued(lease, request, outcome, "issued")
 
     async def _issued(
@@ -447,7 +416,7 @@ class RequestDesk:
             self._clock(), request.id, event,
             f"serial {certificate.serial_hex} by {certificate.issuer}",
         )  # fmt: skip
-        chain = [one for one in outcome.chain if is_ca(one)]
+        chain = above(certificate, outcome.chain)
         if not await self._requests.settle(
             lease, request, [record], certificates=[certificate, *chain], keys=[wrapped]
         ):
@@ -478,10 +447,17 @@ class RequestDesk:
         for name, step in self._finish(found):
             if name in done:
                 continue
+            until = self._clock() + LEASE  # each has the whole of it
+            if not await self._requests.keep(lease, request, until=until):
+                raise _Lost
             try:
-                await step()
+                async with asyncio.timeout(STEP):
+                    await step()
             except (AdminError, TemporaryTrouble) as error:
                 return await self._again(lease, request, str(error))
+            except TimeoutError:
+                why = f"{name}: not done within {STEP:.0f} seconds"
+                return await self._again(lease, request, why)
             done.append(name)
             kept = self._sealed(request.id, replace(secret, state={"done": done}))
             request = replace(request, secrets=kept)
@@ -558,6 +534,10 @@ class RequestDesk:
         return self._sealer.seal(REQUEST_SECRETS, id_, json.dumps(plain).encode())
 
 
+def _id_by(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
 class _Lost(Exception):
     """The lease ended, and another one has the request."""
 
@@ -586,26 +566,3 @@ def _csr(wanted: Wanted, key: PrivateKeyTypes) -> bytes:
         surname=wanted.surname,
         digest=wanted.digest,
     )
-
-
-def _flaw(certificate: Certificate, wanted: Wanted, key: PrivateKeyTypes, now: datetime) -> str:
-    """Why a certificate is not the one that was wanted; empty when it is."""
-    try:
-        addresses = certificate.addresses
-        begins, ends = certificate.validity
-        if not belongs_together(certificate, key):
-            return "it is for another key"
-        if certificate.is_ca:
-            return "it is that of a CA"
-        if wanted.address not in addresses:
-            named = ", ".join(addresses) or "no address"
-            return f"it names {named}, not {wanted.address}"
-        if others := [one for one in addresses if one != wanted.address]:
-            return f"it names other addresses too: {', '.join(others)}"
-        if ends <= now:
-            return f"it has expired, on {ends:%Y-%m-%d}"
-        if begins > now + SKEW:
-            return f"it is not valid before {begins:%Y-%m-%d}"
-    except UnreadableCertificate as error:
-        return f"it cannot be read: {error}"
-    return ""

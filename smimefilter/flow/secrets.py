@@ -47,6 +47,7 @@ class Rotation:
 
 async def prove_master_key(secrets: Secrets, sealer: Sealer) -> None:
     """Make sure that the store was made with this master key; a new store takes it for its own.
+    From then on the store is not written any more once it is under another one.
 
     Raises `AdminError` when it was made with another.
     """
@@ -58,12 +59,13 @@ async def prove_master_key(secrets: Secrets, sealer: Sealer) -> None:
         right = check is not None and sealer.open(MASTER_KEY_CHECK, "", check) == _KNOWN
     except KeyTrouble:
         right = False
-    if not right:
+    if check is None or not right:
         raise AdminError(
             "the master key is not the one this database was made with",
             where="master-key",
             mend="give the right key; without it the private keys in the database are lost",
         )
+    secrets.hold(check)
 
 
 async def rotate_master_key(
@@ -76,8 +78,8 @@ async def rotate_master_key(
 ) -> Rotation:
     """Wrap everything that is under `old` under `new`, all at once or not at all.
 
-    Running filters keep the old key until they are started again with the new one; they can
-    unwrap nothing meanwhile that they have not unwrapped before.
+    Running filters keep the old key, and the state that they have, until they are started again
+    with the new one; they store nothing meanwhile.
     Raises `AdminError` when something does not open with `old`.
     """
     for _ in range(_ATTEMPTS):

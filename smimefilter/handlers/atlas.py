@@ -121,7 +121,7 @@ class Atlas:
                 return await self._looked_for(order, remember)
             return await self._ordered(order, remember)
         except Busy as busy:
-            return Later(str(busy), {}, SOON)
+            return Later(str(busy), again=SOON)
 
     # ordering
 
@@ -156,7 +156,7 @@ class Atlas:
             await remember({"serial": serial})
             return await self._fetched(serial)
         if order.now.timestamp() < since + SHOWN_BY.total_seconds():
-            return Later("whether Atlas took the order is to be seen", {}, SOON)
+            return Later("whether Atlas took the order is to be seen", again=SOON)
         return await self._ordered(order, remember)
 
     async def _serial_of(self, csr: Csr, since: int, now: datetime) -> str:
@@ -191,7 +191,7 @@ class Atlas:
         if status == "REVOKED":
             return NotIssued("Atlas has revoked it already")
         if status != "ISSUED" or certificate is None:
-            return Later(f"ordered as {serial}: not issued yet", {}, SOON)
+            return Later(f"ordered as {serial}: not issued yet", again=SOON)
         return Issued(certificate, await self._chain())
 
     async def _certificate(
@@ -266,7 +266,7 @@ def _not_taken(problem: Problem) -> Outcome:
     if problem.is_for_good:
         return NotIssued(f"Atlas refuses it: {problem.description}")
     if problem.code in {429, 503}:
-        return Later(f"Atlas has no time for it: {problem.description}", {}, SOON)
+        return Later(f"Atlas has no time for it: {problem.description}", again=SOON)
     raise problem
 
 

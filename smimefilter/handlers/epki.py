@@ -198,7 +198,7 @@ class Epki:
         if text(response, "TotalCount") not in {"", str(len(details))}:
             raise HandlerTrouble("EPKI shows not all of its orders: this one may be among them")
         if order.now < since + SHOWN_BY:
-            return Later("whether EPKI took the order is to be seen", {}, SOON)
+            return Later("whether EPKI took the order is to be seen", again=SOON)
         return await self._ordered(order, csr, remember)
 
     def _is_ours(self, detail: Element, order: Order, csr: Csr) -> bool:
@@ -230,9 +230,9 @@ class Epki:
 
     def _waits(self, number: str) -> Later:
         if self._settings.mode == "sync":
-            return Later(f"ordered as {number}: not issued yet", {}, SOON)
+            return Later(f"ordered as {number}: not issued yet", again=SOON)
         note = f"ordered as {number}: give the CSR at GlobalSign's site"
-        return Later(note, {}, NOW_AND_THEN)
+        return Later(note, again=NOW_AND_THEN)
 
     # the service
 

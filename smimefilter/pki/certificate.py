@@ -230,6 +230,11 @@ class Certificate:
         """Keys of every address it names, those of the subjectAltName first, none twice."""
         return tuple(dict.fromkeys(self.alternative_addresses + self.subject_addresses))
 
+    @property
+    def alternative_names(self) -> tuple[x509.GeneralName, ...]:
+        """All names of the subjectAltName, as they stand."""
+        return tuple(self._alternative_names or ())
+
     @cached_property
     def _alternative_names(self) -> x509.SubjectAlternativeName | None:
         return self._extension(x509.SubjectAlternativeName)

@@ -67,10 +67,11 @@ class Issued:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Not yet. `state` is given back with the next call; JSON, and kept wrapped."""
+    """Not yet. `state` is given back with the next call; JSON, and kept wrapped. None: that
+    which is kept stays."""
 
     note: str  # for people
-    state: Mapping[str, Any] = field(default_factory=dict)
+    state: Mapping[str, Any] | None = None
     again: timedelta | None = None  # not before; None: as the queue has it
 
 

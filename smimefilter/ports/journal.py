@@ -17,6 +17,7 @@ class MailRecord(NamedTuple):
     milliseconds: float
     revision: int = 0
     message_id: str = ""  # as the mail has it, cleaned
+    ours: bool = False  # one of our own clients brought it
 
 
 class Witness(Protocol):

@@ -72,8 +72,9 @@ class Requests(Protocol):
 
     async def add(
         self, requests: Sequence[StoredRequest], records: Sequence[AuditRecord]
-    ) -> None:
-        """Store new ones, all or nothing."""
+    ) -> list[StoredRequest]:
+        """Store those whose ids are not there yet, all or nothing, with what is noted of
+        them; which they are."""
 
     async def claim(
         self, now: datetime, until: datetime, most: int, ids: Collection[str] | None = None
@@ -82,9 +83,15 @@ class Requests(Protocol):
         has; and the lease by which they are ours."""
 
     async def keep(
-        self, lease: str, request: StoredRequest, records: Sequence[AuditRecord] = ()
+        self,
+        lease: str,
+        request: StoredRequest,
+        records: Sequence[AuditRecord] = (),
+        *,
+        until: datetime | None = None,
     ) -> bool:
-        """Store how far it is, and keep it; False where the lease is another one's by now."""
+        """Store how far it is, and keep it, `until` then if a time is given; False where the
+        lease is another one's by now."""
 
     async def settle(
         self,
@@ -97,8 +104,9 @@ class Requests(Protocol):
     ) -> bool:
         """Store how it went and let go of it, with what was issued, at once."""
 
-    async def reschedule(self, ids: Collection[str], now: datetime) -> int:
-        """Make pending ones due now; how many."""
+    async def reschedule(self, ids: Collection[str], now: datetime, give_up: datetime) -> int:
+        """Make pending ones due now, and those that were given up pending until another day;
+        how many."""
 
     async def remove(self, ids: Collection[str], records: Sequence[AuditRecord]) -> int:
         """Forget those that nobody works on; how many."""
@@ -112,8 +120,10 @@ class Requests(Protocol):
         *,
         batch: str | None = None,
         address: str | None = None,
+        since: datetime | None = None,
     ) -> list[StoredRequest]:
-        """In these states, of a batch, for an address, oldest first; all without."""
+        """In these states, of a batch, for an address, made since then, oldest first; all
+        without."""
 
 
 @dataclass(frozen=True, slots=True)

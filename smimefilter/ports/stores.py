@@ -300,3 +300,7 @@ class Secrets(Protocol):
 
     async def set_check_value(self, check: bytes) -> None:
         """Remember it."""
+
+    def hold(self, check: bytes) -> None:
+        """Neither write nor load a state from now on once the value is another one: each try
+        raises `StoreTrouble`."""

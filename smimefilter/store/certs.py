@@ -148,7 +148,9 @@ class SqlCertificates:
                 _REWRAP_PREFERENCE,
                 [{"at": one.scope, "of": one.name, "to": one.wrapped} for one in preferences],
             )
-            return await transaction.write(sa.update(state).values(check_value=check))
+            await transaction.write(sa.update(state).values(check_value=check))
+        self._sessions.hold(check)
+        return True
 
 
 async def add_certificates(

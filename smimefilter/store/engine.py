@@ -88,6 +88,18 @@ class Sessions:
         self._one_view: Final[dict[str, str]] = (
             {} if sqlite else {"isolation_level": "REPEATABLE READ"}
         )
+        self._check: bytes | None = None
+
+    def hold(self, check: bytes) -> None:
+        """From now on nothing is written, and no state read, once the database is under
+        another master key than the one this is the check value of: what were sealed under the
+        old key could never be opened again."""
+        self._check = check
+
+    def still_ours(self, check: bytes | None) -> None:
+        """Raises `StoreTrouble` where the check value in the database is not the one held."""
+        if self._check is not None and check != self._check:
+            raise StoreTrouble(_OTHER_KEY)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -118,7 +130,7 @@ class Sessions:
         try:
             async with self._engine.connect() as connection:
                 await connection.execution_options(**WRITES)
-                await connection.execute(_TAKE_TURN)
+                self.still_ours((await connection.execute(_TAKE_TURN)).scalar_one())
                 transaction = Transaction(connection)
                 yield transaction, connection
                 if transaction.changed:
@@ -127,7 +139,10 @@ class Sessions:
             raise StoreTrouble(_said(error)) from error
 
 
-_TAKE_TURN: Final = sa.select(tables.state.c.id).with_for_update()
+_OTHER_KEY: Final = (
+    "the master key of the database was changed: put the new one in place and restart"
+)
+_TAKE_TURN: Final = sa.select(tables.state.c.check_value).with_for_update()
 _MOVE_REVISION: Final = sa.update(tables.state).values(revision=tables.state.c.revision + 1)
 
 

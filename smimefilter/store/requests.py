@@ -35,12 +35,19 @@ class SqlRequests:
 
     async def add(
         self, requests_: Sequence[StoredRequest], records: Sequence[AuditRecord]
-    ) -> None:
-        """Store new ones, all or nothing."""
+    ) -> list[StoredRequest]:
+        """Store those whose ids are not there yet, all or nothing, with what is noted of
+        them; which they are."""
         async with self._sessions.keeping_books() as transaction:
-            rows = [_row(one) | _FREE for one in requests_]
-            await transaction.write(sa.insert(requests), rows)
-            await note(transaction, records)
+            there: set[str] = set()
+            for start in range(0, len(requests_), _AT_ONCE):
+                ids = [one.id for one in requests_[start : start + _AT_ONCE]]
+                found = await transaction.read(sa.select(_c.id).where(_c.id.in_(ids)))
+                there.update(found.scalars())
+            new = [one for one in requests_ if one.id not in there]
+            await transaction.write(sa.insert(requests), [_row(one) | _FREE for one in new])
+            await note(transaction, [one for one in records if one.about not in there])
+        return new
 
     async def claim(
         self, now: datetime, until: datetime, most: int, ids: Collection[str] | None = None
@@ -60,12 +67,19 @@ class SqlRequests:
         return lease, found
 
     async def keep(
-        self, lease: str, request: StoredRequest, records: Sequence[AuditRecord] = ()
+        self,
+        lease: str,
+        request: StoredRequest,
+        records: Sequence[AuditRecord] = (),
+        *,
+        until: datetime | None = None,
     ) -> bool:
-        """Store how far it is, and keep it; False where the lease is another one's by now."""
+        """Store how far it is, and keep it, `until` then if a time is given; False where the
+        lease is another one's by now."""
+        row = _row(request) | ({"leased_until": seconds(until)} if until else {})
         async with self._sessions.keeping_books() as transaction:
             ours = sa.update(requests).where(_c.id == request.id, _c.lease == lease)
-            if not await transaction.write(ours.values(_row(request))):
+            if not await transaction.write(ours.values(row)):
                 return False
             await note(transaction, records)
             return True
@@ -91,18 +105,21 @@ class SqlRequests:
             await note(transaction, records)
             return True
 
-    async def reschedule(self, ids: Collection[str], now: datetime) -> int:
-        """Make pending ones due now; how many."""
-        pending = _c.state == RequestState.PENDING.value
+    async def reschedule(self, ids: Collection[str], now: datetime, give_up: datetime) -> int:
+        """Make pending ones due now, and those that were given up pending until another day;
+        how many."""
+        pending, given_up = RequestState.PENDING.value, RequestState.GIVEN_UP.value
+        due: dict[str, Any] = {"due": seconds(now)}
+        again = due | {"state": pending, "give_up": seconds(give_up), "tries": 0} | _FREE
+        moved = 0
         async with self._sessions.keeping_books() as transaction:
-            found = [
-                id_
-                for id_ in ids
-                if await transaction.write(
-                    sa.update(requests).where(_c.id == id_, pending).values(due=seconds(now))
-                )
-            ]
-        return len(found)
+            for id_ in ids:
+                for state, values in ((pending, due), (given_up, again)):
+                    this = sa.update(requests).where(_c.id == id_, _c.state == state)
+                    if await transaction.write(this.values(values)):
+                        moved += 1
+                        break
+        return moved
 
     async def remove(self, ids: Collection[str], records: Sequence[AuditRecord]) -> int:
         """Forget those that nobody works on; how many."""
@@ -129,8 +146,10 @@ class SqlRequests:
         *,
         batch: str | None = None,
         address: str | None = None,
+        since: datetime | None = None,
     ) -> list[StoredRequest]:
-        """In these states, of a batch, for an address, oldest first; all without."""
+        """In these states, of a batch, for an address, made since then, oldest first; all
+        without."""
         these = _ALL
         if states:
             these = these.where(_c.state.in_([state.value for state in states]))
@@ -138,6 +157,8 @@ class SqlRequests:
             these = these.where(_c.batch == batch)
         if address is not None:
             these = these.where(_c.address == address)
+        if since is not None:
+            these = these.where(_c.created >= seconds(since))
         async with self._sessions.reading() as connection:
             return [_request(row) for row in await connection.execute(these)]
 

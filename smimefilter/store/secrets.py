@@ -25,3 +25,7 @@ class SqlSecrets:
         """Remember it."""
         async with self._sessions.writing() as transaction:
             await transaction.write(sa.update(state).values(check_value=check))
+
+    def hold(self, check: bytes) -> None:
+        """Neither write nor load a state from now on once the value is another one."""
+        self._sessions.hold(check)

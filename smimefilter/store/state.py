@@ -17,6 +17,7 @@ from .tables import correspondents, private_keys, state
 
 _AT_ONCE: Final = 2000  # certificates; between such pieces other work gets its turn
 _REVISION: Final = sa.select(state.c.revision)
+_CHECK: Final = sa.select(state.c.check_value)
 _CAPABILITIES: Final = sa.select(correspondents.c.address, correspondents.c.capabilities)
 _KEYS: Final = sa.select(private_keys.c.thumbprint, private_keys.c.blob)
 
@@ -35,6 +36,7 @@ class SqlStates:
     async def load(self) -> StoreState:
         """Everything at one revision; 100 000 certificates take about a second."""
         async with self._sessions.reading() as connection:
+            self._sessions.still_ours(await connection.scalar(_CHECK))
             keys = {row.thumbprint: row.blob for row in await connection.execute(_KEYS)}
             return StoreState(
                 revision=await _revision(connection),

@@ -146,7 +146,7 @@ def test_an_explanation_of_a_mail_that_came_in(
     out = installation.command(
         "explain", "--from", GINA, "--to", ALICE, "--client", "192.0.2.7", str(file)
     ).out
-    assert "alice@in.test: open\n" in out
+    assert "alice@in.test: decrypt\n" in out
     assert f"    {alice.thumbprint[:16]}…: decrypted [aes-256-cbc]\n" in out
-    assert "signed by its author\n" in out
-    assert "copy 1 to alice@in.test: opened, reported in its header\n" in out
+    assert f"    {gina.thumbprint[:16]}…: signed by its author [{GINA}]\n" in out
+    assert "copy 1 to alice@in.test: decrypted, reported in its header\n" in out

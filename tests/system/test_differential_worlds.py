@@ -73,6 +73,21 @@ def crl_of_another_key(built: Built, here: Verdict, words: str) -> bool:
     return here.usable and f"CN={PARTIES[AFTER][0]}" in issuers and "CRL" in words
 
 
+def crl_signer_certified_elsewhere(built: Built, here: Verdict, words: str) -> bool:
+    trusted = {root.certificate.subject for root in built.roots}
+    path: set[str] = set()
+    for issuer in here.path[1:]:
+        path.add(issuer.subject)
+        if issuer.subject in trusted:
+            break  # where the other one ends, whoever certified that root
+    certifiers = {
+        f"CN={PARTIES[edge.issuer][0]}"
+        for edge in built.world.edges
+        if edge.subject in {BEFORE, AFTER}
+    }
+    return crl_of_another_key(built, here, words) and not certifiers <= path
+
+
 def doubtful_signer_came_first(built: Built, here: Verdict, words: str) -> bool:
     return not here.usable and any(
         "superseded by one of a doubtful signer" in reason.detail for reason in here.reasons
@@ -105,6 +120,18 @@ DIFFERENCES: Final = (
             frozenset({Edge(BEFORE, 0), Edge(AFTER, 0)}),
             leaf_issuer=BEFORE,
             crls=("", "", "missing", *FINE[3:]),
+        ),
+    ),
+    Difference(
+        "certvalidator takes a CRL that another of the CA's keys signed only where whoever"
+        " certified that key stands in the certificate's own path; here any path to the same"
+        " root will do (RFC 5280 §6.3.3 f)",
+        (certvalidator,),
+        crl_signer_certified_elsewhere,
+        World(
+            frozenset({Edge(BEFORE, 4), Edge(4, 0), Edge(AFTER, 0)}),
+            leaf_issuer=AFTER,
+            crls=("", "", "", "past", *FINE[4:]),
         ),
     ),
     Difference(

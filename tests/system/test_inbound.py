@@ -208,7 +208,7 @@ def test_what_cannot_be_decrypted_is_refused_where_policy_says_so(
         content = encrypted(letter(GINA, ALICE), office.who(BOB))
         (reply,) = office.hand_over(GINA, [ALICE], content)
         assert reply.startswith("554 5.7.5")
-        assert "encrypted to keys that are not known here" in reply
+        assert "encrypted to keys that are not this recipient's" in reply
 
 
 def test_what_a_key_fails_to_open_is_taken_like_what_it_opens(

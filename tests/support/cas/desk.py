@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from smimefilter.flow.requests import Handlers, RequestDesk, Wanted
+from smimefilter.flow.requests import Handlers, RequestDesk
+from smimefilter.flow.wanted import Wanted
 from smimefilter.keys.master import MasterKey
 from smimefilter.pki.build import generate_key
 from smimefilter.pki.request import make_csr

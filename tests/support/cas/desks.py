@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
 
-from smimefilter.flow.requests import Handlers, RequestDesk, Wanted
+from smimefilter.flow.requests import Handlers, RequestDesk
+from smimefilter.flow.wanted import Wanted
 from smimefilter.keys.master import MasterKey
 from smimefilter.ports.handlers import Handler, Kind
 from smimefilter.ports.requests import StoredRequest

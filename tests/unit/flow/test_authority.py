@@ -14,7 +14,7 @@ from cryptography import x509
 
 from smimefilter.base.errors import AdminError
 from smimefilter.flow.authority import NewAuthority, serials_of
-from smimefilter.flow.requests import Wanted
+from smimefilter.flow.wanted import Wanted
 from smimefilter.pki.certificate import Certificate
 from smimefilter.pki.crl import Crl
 from smimefilter.pki.export import certificates_pem

@@ -12,7 +12,7 @@ from smimefilter.base.envelope import Client, Recipient, Transaction
 from smimefilter.flow import caretaker
 from smimefilter.flow.caretaker import QUIET, Caretaker
 from smimefilter.flow.preferences import set_preference
-from smimefilter.flow.requests import Wanted
+from smimefilter.flow.wanted import Wanted
 from smimefilter.plan.snapshot import Moment
 from smimefilter.ports.handlers import NotIssued
 from smimefilter.ports.journal import MailRecord
@@ -49,10 +49,10 @@ class Scene:
         snapshot = await stored(database, moment, keys)
         self.snapshots.current = type("State", (), {"snapshot": snapshot})()
 
-    async def mail_of(self, sender: str) -> None:
+    async def mail_of(self, sender: str, *, ours: bool = True) -> None:
         await self.load()
         transaction = Transaction("id", sender, (Recipient("x@x.test"),), b"", client=Client())
-        self.sut.mail(MailRecord(transaction, None, (), 1.0))
+        self.sut.mail(MailRecord(transaction, None, (), 1.0, ours=ours))
         await self.sut._request_for_senders()
 
     async def requests(self) -> list[Any]:
@@ -84,7 +84,7 @@ async def scene(database: Database) -> Scene:
     office = await Office(database).with_ca()
     world = World().set(
         "in.test", locality="internal", auto_request="yes", ca_request_handler="told",
-        ca_key="p256", renew_before=30,
+        ca_key="p256", renew_before=30, ca_validity=365,
     )  # fmt: skip
     return Scene(office, world)
 

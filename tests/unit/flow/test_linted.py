@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from smimefilter.flow.requests import Wanted
+from smimefilter.flow.wanted import Wanted
 from smimefilter.ports.stores import Shelf
 from smimefilter.store.database import Database
 from tests.support.offices import Office

@@ -12,7 +12,8 @@ import pytest
 
 from smimefilter.base.errors import AdminError
 from smimefilter.flow import requests
-from smimefilter.flow.requests import GIVE_UP, LEASE, Done, RequestDesk, Step, Wanted
+from smimefilter.flow.requests import GIVE_UP, LEASE, Done, RequestDesk, Step
+from smimefilter.flow.wanted import Wanted
 from smimefilter.pki.certificate import Certificate
 from smimefilter.pki.request import read_csr
 from smimefilter.ports.handlers import HandlerTrouble, Issued, Later, NotIssued, Order, Remember

@@ -276,7 +276,7 @@ async def test_what_was_remembered_survives_trouble(ca: FakeEjbca, database: Dat
     [
         ({"public": other_key()}, "it is for another key"),
         ({"addresses": ("mallory@example.com",)}, "it names mallory@example.com, not"),
-        ({"addresses": (ALICE, "boss@example.com")}, "it names other addresses too"),
+        ({"addresses": (ALICE, "boss@example.com")}, "it names others too"),
         ({"addresses": ()}, "it names no address"),
     ],
 )
