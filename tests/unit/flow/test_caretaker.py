@@ -7,20 +7,24 @@ from datetime import timedelta
 from typing import Any, cast
 
 import pytest
+from cryptography import x509
 
 from smimefilter.base.envelope import Client, Recipient, Transaction
 from smimefilter.flow import caretaker
 from smimefilter.flow.caretaker import QUIET, Caretaker
 from smimefilter.flow.preferences import set_preference
 from smimefilter.flow.wanted import Wanted
+from smimefilter.pki.build import Profile, certify
+from smimefilter.pki.certificate import Certificate
 from smimefilter.plan.snapshot import Moment
-from smimefilter.ports.handlers import NotIssued
+from smimefilter.ports.handlers import Issued, NotIssued
 from smimefilter.ports.journal import MailRecord
 from smimefilter.ports.requests import RequestState
 from smimefilter.ports.stores import Shelf
 from smimefilter.store.database import Database
 from tests.support.offices import MASTER, Office
-from tests.support.plans import World
+from tests.support.pki import NOW
+from tests.support.plans import AUTHORITY, ROOT, World
 
 ALICE = "alice@in.test"
 
@@ -128,15 +132,26 @@ async def test_who_was_refused_is_left_alone_for_a_while(scene: Scene) -> None:
     assert len(await scene.requests()) == 2
 
 
-@pytest.mark.parametrize(("days", "renewed"), [(40, False), (20, True)])
-async def test_what_ends_soon_is_renewed_and_the_old_key_stays(
-    scene: Scene, days: int, renewed: bool
-) -> None:
+async def given(scene: Scene, days: int = 60) -> Certificate:
+    """A certificate that Alice got by a request."""
     office = scene.office
     wanted = Wanted(address=ALICE, common_name="Alice A", key="p256", days=days)
     (one,) = await office.desk.submit([wanted], "told")
-    await office.desk.work([one.id])
-    office.now += QUIET + timedelta(days=1) if renewed else timedelta(0)
+    (done,) = await office.desk.work([one.id])
+    (entry,) = await office.database.certificates.these([done.thumbprint])
+    return entry.certificate
+
+
+@pytest.mark.parametrize(
+    ("days", "after", "renewed"),
+    [(120, 85, False), (120, 95, True), (60, 35, False), (60, 45, True)],  # 30 days, a third
+)
+async def test_what_ends_soon_is_renewed_and_the_old_key_stays(
+    scene: Scene, days: int, after: int, renewed: bool
+) -> None:
+    office = scene.office
+    await given(scene, days)
+    office.now += timedelta(days=after)
     await scene.load()
     await scene.sut._renew_certificates()
     await scene.sut._renew_certificates()
@@ -147,6 +162,110 @@ async def test_what_ends_soon_is_renewed_and_the_old_key_stays(
     if renewed:
         assert found[1].fields["common_name"] == "Alice A"
         assert len(await office.database.certificates.keys()) == 4  # CA, root, old and new
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+async def test_where_one_is_chosen_by_hand_none_is_renewed(scene: Scene, chosen: bool) -> None:
+    certificate = await given(scene)
+    if chosen:
+        scene.world.set(ALICE, signing_certificate=certificate.thumbprint)
+    scene.office.now += timedelta(days=50)
+    await scene.load()
+    await scene.sut._renew_certificates()
+    assert len(await scene.requests()) == (1 if chosen else 2)
+
+
+async def test_a_certificate_whose_key_is_elsewhere_holds_back_no_renewal(
+    scene: Scene,
+) -> None:
+    await given(scene)
+    elsewhere = AUTHORITY.issue("card", mail=ALICE, not_after=NOW + timedelta(days=900))
+    await scene.office.database.certificates.add(
+        [elsewhere.certificate, AUTHORITY.certificate], Shelf.CERTIFICATES, "card"
+    )
+    await scene.office.database.certificates.add([ROOT.certificate], Shelf.ROOTS, "card")
+    scene.office.now += timedelta(days=50)
+    await scene.load()
+    await scene.sut._renew_certificates()
+    assert len(await scene.requests()) == 2
+
+
+async def test_a_renewed_one_that_cannot_be_used_is_not_renewed_again(scene: Scene) -> None:
+    """Else it would be ordered anew each week, and paid for."""
+    await given(scene)
+    scene.office.now += timedelta(days=45)
+
+    async def by_a_stranger(order: Any, _: Any) -> Any:
+        key = x509.load_der_x509_csr(order.csr).public_key()
+        profile = Profile(
+            common_name="Alice A", addresses=(ALICE,), not_before=scene.office.now,
+            not_after=scene.office.now + timedelta(days=365),
+        )  # fmt: skip
+        return Issued(certify(profile, key, AUTHORITY.identity))
+
+    scene.office.answer = by_a_stranger
+    for _ in range(3):
+        await scene.load()
+        await scene.sut._renew_certificates()
+        await scene.sut._work()
+        scene.office.now += QUIET + timedelta(hours=1)
+    assert len(await scene.requests()) == 2
+
+
+async def test_who_has_one_that_is_worth_nothing_gets_no_other_one(scene: Scene) -> None:
+    """Revoked, or of a CA that is not trusted: a machine gives nobody a new one for that."""
+    certificate = await given(scene)
+    await scene.office.authority.revoke_certificate(certificate, "cessationOfOperation")
+    await scene.office.database.certificates.remove(
+        (await scene.office.database.certificates.all(Shelf.ROOTS))[0].certificate.thumbprint,
+        Shelf.ROOTS,
+    )
+    scene.office.now += QUIET + timedelta(days=1)
+    await scene.mail_of(ALICE)
+    assert len(await scene.requests()) == 1
+    scene.office.now += timedelta(days=90)  # it has expired
+    scene.sut._looked_at.clear()
+    await scene.mail_of(ALICE)
+    assert len(await scene.requests()) == 2
+
+
+@pytest.mark.parametrize(
+    "sender",
+    ['"victim@other.example"@in.test', '"x,y"@in.test', "bücher@in.test"],
+)
+async def test_nothing_is_requested_for_strange_addresses(scene: Scene, sender: str) -> None:
+    await scene.mail_of(sender)
+    assert await scene.requests() == []
+
+
+async def test_nobody_from_outside_makes_anything_be_requested(scene: Scene) -> None:
+    await scene.mail_of(ALICE, ours=False)
+    assert await scene.requests() == []
+
+
+async def test_no_more_than_so_many_a_day(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caretaker, "MOST_A_DAY", 3)
+    for number in range(5):
+        await scene.mail_of(f"u{number}@in.test")
+    assert len(await scene.requests()) == 3
+    held = [event for event, _ in scene.journal.notes if event == "certificates not requested"]
+    assert len(held) == 1
+    scene.office.now += timedelta(days=1, seconds=1)
+    scene.sut._looked_at.clear()
+    await scene.mail_of("u4@in.test")
+    assert len(await scene.requests()) == 4
+
+
+async def test_two_nodes_request_once(scene: Scene) -> None:
+    other = Scene(scene.office, scene.world)
+    await scene.load()
+    await other.load()
+    for one in (scene, other):
+        one.sut._senders[ALICE] = None
+    await asyncio.gather(scene.sut._request_for_senders(), other.sut._request_for_senders())
+    assert len(await scene.requests()) == 1
 
 
 async def test_it_goes_on_whatever_goes_wrong(

@@ -9,15 +9,22 @@ from datetime import timedelta
 from typing import Any, cast
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from smimefilter.base.errors import AdminError
 from smimefilter.flow import requests
+from smimefilter.flow.enrol import Bulk, Looked
 from smimefilter.flow.requests import GIVE_UP, LEASE, Done, RequestDesk, Step
 from smimefilter.flow.wanted import Wanted
 from smimefilter.pki.certificate import Certificate
 from smimefilter.pki.request import read_csr
+from smimefilter.plan.bulk import Row
 from smimefilter.ports.handlers import HandlerTrouble, Issued, Later, NotIssued, Order, Remember
 from smimefilter.ports.requests import RequestState, StoredRequest
+from smimefilter.ports.stores import Shelf
 from smimefilter.store.database import Database
 from tests.support.offices import Office
 from tests.support.pki import NOW, key_of, root
@@ -50,9 +57,15 @@ async def test_what_was_done_is_in_the_audit_trail(database: Database) -> None:
     [
         (replace(ALICE, address="alice"), "alice"),
         (replace(ALICE, common_name=" "), "needs a common name"),
-        (replace(ALICE, organisation="x" * 257), "256 printable"),
+        (replace(ALICE, organisation="x" * 65), "64 printable"),
         (replace(ALICE, surname="a\nb"), "printable"),
         (replace(ALICE, key="rsa1"), "no such kind of key"),
+        (replace(ALICE, key="rsa1024"), "rsa1024 keys can be broken"),
+        (replace(ALICE, digest="sha1"), "SHA1 can be forged"),
+        (replace(ALICE, days=0), "1 to 36500 days, not 0"),
+        (replace(ALICE, days=10**9), "1 to 36500 days"),
+        (replace(ALICE, crl_url="javascript:x"), "no URL"),
+        (replace(ALICE, issuer_url="http://ü/"), "no URL"),
     ],
 )
 async def test_what_cannot_be_asked_for(database: Database, wanted: Wanted, said: str) -> None:
@@ -158,7 +171,7 @@ HOSTILE: dict[str, tuple[Callable[[Order], Certificate], str]] = {
     ),
     "more addresses": (
         lambda order: for_csr(order, mail=("alice@in.test", "boss@in.test")),
-        "other addresses too: boss@in.test",
+        "it names others too: 'boss@in.test'",
     ),
     "expired": (
         lambda order: for_csr(
@@ -171,12 +184,48 @@ HOSTILE: dict[str, tuple[Callable[[Order], Certificate], str]] = {
         "not valid before",
     ),
     "a CA": (lambda order: for_csr(order, ca=True), "that of a CA"),
+    "a host too": (
+        lambda order: named(order, x509.DNSName("bank.example")),
+        "it names others too: 'bank.example'",
+    ),
+    "an address that is none": (
+        lambda order: named(order, x509.RFC822Name("victim@other.example, x@y.example")),
+        "it names others too: 'victim@other.example, x@y.example'",
+    ),
+    "an address with a zero": (
+        lambda order: named(order, x509.RFC822Name("victim@other.example\0")),
+        "it names others too",
+    ),
+    "for servers": (
+        lambda order: named(order, uses=ExtendedKeyUsageOID.SERVER_AUTH),
+        "it is not for mail",
+    ),
 }
 
 
-def for_csr(order: Order, **special: Any) -> Certificate:
-    from cryptography import x509
+def named(
+    order: Order, *more: x509.GeneralName, uses: x509.ObjectIdentifier | None = None
+) -> Certificate:
+    """A certificate of the key that was asked for, with more names than were."""
+    csr = x509.load_der_x509_csr(order.csr)
+    names = [x509.RFC822Name("alice@in.test"), *more]
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(csr.subject)
+        .issuer_name(CA.certificate.parsed.subject)
+        .public_key(csr.public_key())
+        .serial_number(7)
+        .not_valid_before(NOW)
+        .not_valid_after(NOW + timedelta(days=365))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    )
+    if uses is not None:
+        builder = builder.add_extension(x509.ExtendedKeyUsage([uses]), critical=False)
+    return Certificate.read(builder.sign(CA.key, SHA256()).public_bytes(Encoding.DER))
 
+
+def for_csr(order: Order, **special: Any) -> Certificate:
     from smimefilter.pki.build import Profile, certify
 
     key = x509.load_der_x509_csr(order.csr).public_key()
@@ -210,12 +259,23 @@ async def test_a_chain_that_comes_along_is_stored_and_no_root_of_it_trusted(
         return Issued(for_csr(order), (CA.certificate, CA.chain[0], user))
 
     await ask(Office(database, with_chain))
-    from smimefilter.ports.stores import Shelf
-
     assert await database.certificates.all(Shelf.ROOTS) == []
     stored = [one.certificate for one in await database.certificates.all(Shelf.CERTIFICATES)]
     assert CA.certificate in stored
     assert len(stored) == 3
+
+
+async def test_of_what_comes_along_only_what_leads_up_is_stored(database: Database) -> None:
+    strangers = [root(f"Stranger {n}").certificate for n in range(20)]
+
+    async def with_chain(order: Order, _: Remember) -> Any:
+        return Issued(for_csr(order), (*strangers, *CA.chain[:1], CA.certificate))
+
+    done = await ask(Office(database, with_chain))
+    stored = {one.certificate for one in await database.certificates.all(Shelf.CERTIFICATES)}
+    assert {one.thumbprint for one in stored} == {
+        done.thumbprint, CA.certificate.thumbprint, CA.chain[0].thumbprint,
+    }  # fmt: skip
 
 
 # a process that dies, at every step
@@ -407,3 +467,73 @@ async def test_rescheduled_and_deleted(database: Database) -> None:
     assert [one.event for one in await database.audit.about(done.id)][-1] == "deleted"
     with pytest.raises(AdminError, match="no request has an id"):
         await office.desk.find(done.id)
+
+
+async def test_what_was_given_up_can_be_answered_and_asked_for_again(
+    database: Database,
+) -> None:
+    office = Office(database, answering(HandlerTrouble("down")))
+    late, again = await ask(office), await ask(office, replace(ALICE, address="bob@in.test"))
+    office.now += GIVE_UP + timedelta(days=1)
+    await office.desk.work_due(9)
+    states = [one.state for one in await database.requests.all()]
+    assert states == [RequestState.GIVEN_UP] * 2
+    order = next(one for one in office.orders if one.id == late.id)
+    good = for_csr(order, not_after=office.now + timedelta(days=100))
+    ((_, done, why),) = await office.desk.upload([good])
+    assert (why, done and done.state) == ("", RequestState.ISSUED)
+    assert await database.certificates.key(good.thumbprint) is not None
+    assert await office.desk.reschedule([again.id, late.id]) == 1
+    found = await office.desk.find(again.id)
+    assert found.state is RequestState.PENDING
+    assert found.give_up == office.now + GIVE_UP
+    await office.desk.work_due(9)
+    assert (await office.desk.find(again.id)).outcome == "down"
+
+
+async def test_of_two_that_ask_for_the_same_at_once_one_does(database: Database) -> None:
+    office = Office(database)
+    desks = [office.another_desk() for _ in range(3)]
+    asked = await asyncio.gather(
+        *(desk.submit([ALICE], "told", once=["by this word"]) for desk in desks)
+    )
+    assert sorted(map(len, asked)) == [0, 0, 1]
+    assert [one.event for one in await database.audit.about()] == ["requested"]
+
+
+async def test_a_file_that_is_submitted_twice_at_once_asks_once(database: Database) -> None:
+    office = await Office(database).with_ca()
+    rows = [Row(number, f"u{number}@in.test", f"User {number}") for number in (2, 4, 5)]
+    looked = [
+        Looked(row, replace(ALICE, address=row.address, common_name=row.common_name))
+        for row in rows
+    ]
+
+    async def all_of(batch: str) -> list[StoredRequest]:
+        return await database.requests.all(batch=batch)
+
+    both = [Bulk(office.another_desk(), all_of) for _ in range(2)]
+    await asyncio.gather(*(one.submit(b"file", looked, lambda _: "told") for one in both))
+    found = await database.requests.all()
+    assert [(one.position, one.state) for one in found] == [
+        (number, RequestState.ISSUED) for number in (2, 4, 5)
+    ]
+    assert len(office.orders) == 3
+
+
+async def test_each_step_has_a_lease_of_its_own(database: Database) -> None:
+    office = await Office(database).with_ca()
+    mailed: list[str] = []
+
+    def slow(name: str) -> Step:
+        async def step() -> None:
+            office.now += LEASE - timedelta(minutes=1)
+            assert await office.another_desk().work_due(9) == 0  # nobody else has it meanwhile
+            mailed.append(name)
+
+        return name, step
+
+    office.steps = lambda _: [slow("mailed"), slow("password sent")]
+    done = await ask(office, replace(ALICE, send=True))
+    assert done.state is RequestState.ISSUED
+    assert mailed == ["mailed", "password sent"]

@@ -17,7 +17,13 @@ from smimefilter.keys.wrapped import KeyVault
 from smimefilter.pki.export import certificates_pem, key_pkcs8
 from smimefilter.policy.preferences import ALL
 from smimefilter.ports.requests import StoredRequest
-from smimefilter.ports.stores import Shelf, StoredPreference, StoreState, WrappedKey
+from smimefilter.ports.stores import (
+    Shelf,
+    StoredPreference,
+    StoreState,
+    StoreTrouble,
+    WrappedKey,
+)
 from smimefilter.store.certs import SqlCertificates
 from smimefilter.store.database import Database
 from tests.support.database import new_database
@@ -111,6 +117,25 @@ async def test_secrets_of_requests_and_handlers_are_rotated_too(database: Databa
         b"key", b"late",
     }  # fmt: skip
     assert NEW.open("handler", "ejbca", (await database.handlers.all())["ejbca"]) == b"{}"
+
+
+async def test_who_has_the_old_key_stores_nothing_under_it_any_more(tmp_path: Path) -> None:
+    async with new_database(tmp_path) as running:
+        await fill(running)
+        async with Database(f"sqlite+aiosqlite:///{tmp_path}/test.db") as other:
+            await prove_master_key(other.secrets, OLD)
+            await rotate(other, OLD, NEW)
+            await other.preferences.put(StoredPreference("global", "verify", True))
+        carol = root().issue("Carol", key="p256")
+        late = WrappedKey(carol.thumbprint, OLD.seal("private-key", carol.thumbprint, b"key"))
+        with pytest.raises(StoreTrouble, match="master key of the database was changed"):
+            await running.certificates.add_with_keys([carol.certificate], [late], "late")
+        with pytest.raises(StoreTrouble, match="restart"):
+            await running.handlers.put("ejbca", OLD.seal("handler", "ejbca", b"{}"), [])
+        with pytest.raises(StoreTrouble):
+            await running.states.load()  # the old state stays, and opens what it has
+        await prove_master_key(running.secrets, NEW)
+        assert len((await running.states.load()).keys) == 2
 
 
 async def test_the_wrong_old_key_changes_nothing(database: Database) -> None:

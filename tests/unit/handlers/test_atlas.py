@@ -335,7 +335,7 @@ async def test_a_busy_service(desk: Desk, atlas: AtlasService) -> None:
 HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
     "another key": ({"key": key_of("rsa2048", "other").public_key()}, "for another key"),
     "another address": ({"addresses": ("mallory@in.test",)}, "names mallory@in.test"),
-    "more": ({"addresses": ("alice@in.test", "boss@in.test")}, "other addresses too"),
+    "more": ({"addresses": ("alice@in.test", "boss@in.test")}, "others too: 'boss@in.test'"),
     "a CA": ({"ca": True}, "that of a CA"),
     "expired": ({"not_after": NOW - timedelta(days=1), "not_before": NOW - timedelta(days=2)},
                 "has expired"),
