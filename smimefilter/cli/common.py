@@ -8,11 +8,11 @@ import secrets
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 
-from smimefilter.app import App, open_app, read_config
+from smimefilter.app import App, Office, office, open_app, read_config
 from smimefilter.base.errors import AdminError
 
 T = TypeVar("T")
@@ -38,6 +38,16 @@ PasswordFile = Annotated[
         "when needed and absent.",
     ),
 ]
+
+
+def in_office(config: Path, work: Callable[[Office], Any]) -> Any:
+    """Run something on the certificate authority of an installation."""
+
+    async def run(app: App) -> Any:
+        async with office(app) as found:
+            return await work(found)
+
+    return with_app(config, run)
 
 
 def with_app(config: Path, work: Callable[[App], Awaitable[T]]) -> T:

@@ -1,10 +1,8 @@
-"""`smimefilter certificate request`, `certificate revoke`, `pending`, `bulk`, `handler`:
-getting certificates, and taking them back."""
+"""`smimefilter certificate request`, `certificate revoke`, `pending`, `bulk`: getting
+certificates, and taking them back."""
 
 from __future__ import annotations
 
-import json as json_module
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import Progress
 
-from smimefilter.app import App, Office, now, office
+from smimefilter.app import App, Office, office
 from smimefilter.base.address import address_key
 from smimefilter.base.errors import AdminError
 from smimefilter.flow.authority import serials_of
@@ -22,7 +20,6 @@ from smimefilter.flow.enrol import Looked, handler_for, preview, with_defaults
 from smimefilter.flow.preferences import set_preference
 from smimefilter.flow.send import generated, no_number, no_sender
 from smimefilter.flow.wanted import Wanted
-from smimefilter.handlers.registry import broken, installed
 from smimefilter.pki.build import CRL_REASONS, Identity
 from smimefilter.pki.certificate import Certificate
 from smimefilter.pki.details import crl_issuer
@@ -34,8 +31,7 @@ from smimefilter.policy.preferences import (
     CA_STORE_PASSWORD,
     SMS_NUMBER,
 )
-from smimefilter.ports.handlers import HandlerTrouble
-from smimefilter.ports.requests import AuditRecord, RequestState, StoredRequest
+from smimefilter.ports.requests import RequestState, StoredRequest
 from smimefilter.ports.stores import Shelf
 
 from .certificates import from_file
@@ -44,6 +40,7 @@ from .common import (
     Config,
     Force,
     PasswordFile,
+    in_office,
     read_bytes,
     read_password,
     refuse_to_overwrite,
@@ -54,7 +51,6 @@ from .show import Json, as_json, err, facts, rows, say
 
 pending = typer.Typer(help="Requests that wait for their certificate.", no_args_is_help=True)
 bulk = typer.Typer(help="Many requests at once, from a CSV file.", no_args_is_help=True)
-handler = typer.Typer(help="Request handlers: who gets certificates.", no_args_is_help=True)
 
 Ids = Annotated[list[str], typer.Argument(help="Beginnings of their ids.")]
 Id = Annotated[str, typer.Argument(help="The beginning of its id.")]
@@ -75,16 +71,6 @@ Legacy = Annotated[
     bool, typer.Option("--legacy", help="A key file for old programs: 3DES and SHA-1.")
 ]
 COLUMNS = ("id", "state", "address", "handler", "outcome", "due")
-
-
-def in_office(config: Path, work: Callable[[Office], Any]) -> Any:
-    """Run something on the certificate authority of an installation."""
-
-    async def run(app: App) -> Any:
-        async with office(app) as found:
-            return await work(found)
-
-    return with_app(config, run)
 
 
 def request(
@@ -468,103 +454,6 @@ def submit(
         say(", ".join([*counts, f"{len(skipped)} skipped"]))
     if any(one.state is RequestState.REFUSED for one in done):
         raise typer.Exit(1)
-
-
-# handlers
-
-
-@handler.command("list")
-def handlers(config: Config = DEFAULT_CONFIG, json: Json = False) -> None:
-    """List the request handlers that are installed."""
-    configured = with_app(config, lambda app: app.database.handlers.all())
-    listed = [
-        {
-            "name": name,
-            "title": kind.title,
-            "answers": "later" if kind.answers_later else "at once",
-            "download": kind.can_download,
-            "upload": kind.can_upload,
-            "configured": name in configured or not kind.settings.model_fields,
-        }
-        for name, kind in sorted(installed().items())
-    ]
-    listed += [
-        {"name": name, "title": f"cannot be loaded: {why}", "configured": False}
-        for name, why in sorted(broken().items())
-    ]
-    columns = ("name", "title", "answers", "download", "upload", "configured")
-    rows("request handlers", columns, listed, json)
-
-
-@handler.command("show")
-def show_handler(name: str, config: Config = DEFAULT_CONFIG, json: Json = False) -> None:
-    """The settings of a handler; secrets are not shown."""
-
-    async def work(found: Office) -> dict[str, Any]:
-        return await found.registry.shown(name)
-
-    facts(in_office(config, work).items(), json)
-
-
-@handler.command()
-def configure(
-    name: str,
-    settings: Annotated[
-        list[str] | None,
-        typer.Argument(help="setting=value; setting=@FILE reads a file; setting= resets."),
-    ] = None,
-    file: Annotated[
-        Path | None, typer.Option("--file", help="All settings as JSON; '-' is stdin.")
-    ] = None,
-    config: Config = DEFAULT_CONFIG,
-) -> None:
-    """Set settings of a handler. Secrets come from files: other users see command lines."""
-    changes: dict[str, Any] = {}
-    if file is not None:
-        try:
-            found = json_module.loads(
-                typer.get_text_stream("stdin").read() if str(file) == "-" else read_bytes(file)
-            )
-        except ValueError as error:
-            raise AdminError(f"not JSON: {error}", where=str(file)) from None
-        if not isinstance(found, dict):
-            raise AdminError("not a JSON object", where=str(file))
-        changes.update(found)
-    for one in settings or []:
-        field, is_set, value = one.partition("=")
-        if not is_set:
-            raise AdminError(f"'{one}' sets nothing", mend="write setting=value")
-        if value.startswith("@"):
-            value = read_bytes(Path(value[1:])).decode("utf-8", "replace").strip("\r\n")
-        changes[field.strip().replace("-", "_")] = value or None
-
-    async def work(found: Office) -> list[str]:
-        changed = ", ".join(sorted(changes))
-        return await found.registry.configure(
-            name, changes, AuditRecord(now(), name, "configured", changed)
-        )
-
-    missing = in_office(config, work)
-    say(f"{name}: set {', '.join(sorted(changes)) or 'nothing'}")
-    if missing:
-        say(f"still missing: {', '.join(missing)}")
-
-
-@handler.command("test")
-def try_handler(name: str, config: Config = DEFAULT_CONFIG) -> None:
-    """Whether a handler can work: whether its CA answers, and takes us."""
-
-    async def work(found: Office) -> str:
-        try:
-            opened = await found.registry.opened(name)
-            try:
-                return await opened.test()
-            finally:
-                await opened.close()
-        except HandlerTrouble as trouble:
-            raise AdminError(str(trouble) or trouble.public, where=name) from None
-
-    say(f"{name}: {in_office(config, work)}")
 
 
 def _row(one: StoredRequest) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from . import (
     demo,
     doctor,
     explain,
+    handlers,
     keys,
     policy,
     requests,
@@ -51,7 +52,7 @@ app.add_typer(correspondents.app, name="correspondent")
 app.add_typer(authority.app, name="ca")
 app.add_typer(requests.pending, name="pending")
 app.add_typer(requests.bulk, name="bulk")
-app.add_typer(requests.handler, name="handler")
+app.add_typer(handlers.handler, name="handler")
 app.add_typer(atlas.app, name="atlas")
 app.add_typer(accounts.app, name="account")
 app.command("explain")(explain.explain)

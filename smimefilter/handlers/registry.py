@@ -14,6 +14,7 @@ from importlib.metadata import entry_points
 from typing import Any, Final
 
 from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 
 from smimefilter.base.errors import AdminError
 from smimefilter.base.suggest import did_you_mean
@@ -67,14 +68,22 @@ class Registry:
 
     async def shown(self, name: str) -> dict[str, Any]:
         """The settings as people may see them: secrets hidden, defaults included."""
-        kind = _kind(name)
-        stored = await self.stored(name)
+        stored, secrets = await self.stored(name), self.secrets(name)
         return {
             field: HIDDEN
-            if _is_secret(kind.settings, field) and stored.get(field)
-            else stored.get(field, _default(kind.settings, field))
-            for field in kind.settings.model_fields
+            if field in secrets and stored.get(field)
+            else stored.get(field, _default(found))
+            for field, found in self.fields(name).items()
         }
+
+    def fields(self, name: str) -> Mapping[str, FieldInfo]:
+        """What a handler has to set, and what each is. Raises `AdminError`."""
+        return _kind(name).settings.model_fields
+
+    def secrets(self, name: str) -> set[str]:
+        """The settings that nobody may see. Raises `AdminError`."""
+        kind = _kind(name)
+        return {one for one in kind.settings.model_fields if _is_secret(kind.settings, one)}
 
     async def configure(
         self, name: str, changes: Mapping[str, Any], record: AuditRecord
@@ -141,8 +150,7 @@ def _is_secret(settings: type[BaseModel], field: str) -> bool:
     return SecretStr in (annotation, *getattr(annotation, "__args__", ()))
 
 
-def _default(settings: type[BaseModel], field: str) -> Any:
-    found = settings.model_fields[field]
+def _default(found: FieldInfo) -> Any:
     return None if found.is_required() else found.get_default(call_default_factory=True)
 
 

@@ -564,12 +564,13 @@ CA_STORE_PASSWORD: Final = Preference(
 RENEW_BEFORE: Final[Preference[int | None]] = Preference(
     "renew-before", None, optional(number(1, 365)), Follows.SENDER,
     "How many days before the last signing certificate of an internal user ends a new one is "
-    "requested; without a value never. Old keys stay, for old mail.",
+    "requested, in its last third at the earliest; without a value never. Old keys stay, for "
+    "old mail.",
 )  # fmt: skip
 AUTO_REQUEST: Final = Preference(
     "auto-request", False, SWITCH, Follows.SENDER,
-    "Request a certificate for an internal sender who has none to sign with. The mail that "
-    "asks for it does not wait.",
+    "Request a certificate for an internal sender who has none to sign with, when one of our "
+    "own clients brings a mail of his. The mail does not wait; docs/ca.md has the limits.",
 )  # fmt: skip
 DISPLAY_NAME: Final[Preference[str | None]] = Preference(
     "display-name", None, optional(LINE), Follows.USER,

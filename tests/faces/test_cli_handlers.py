@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +34,13 @@ def serving(server: CaServer) -> Iterator[None]:
         loop.close()
 
 
+def test_a_secret_is_not_taken_from_the_command_line(installation: Installation) -> None:
+    said = installation.command.complaint("handler", "configure", "ejbca", "client-password=a")
+    assert "client_password is a secret, and other users see command lines" in said
+    shown = installation.command("handler", "show", "ejbca", "--json").json
+    assert shown["client_password"] is None
+
+
 def test_ejbca_from_its_settings_to_a_certificate(
     installation: Installation, tmp_path: Path
 ) -> None:
@@ -43,7 +49,7 @@ def test_ejbca_from_its_settings_to_a_certificate(
     ca.special = {"not_before": now - timedelta(hours=1), "not_after": now + timedelta(days=30)}
     ca.approvals = True
     key, password, roots = (tmp_path / name for name in ("us.p12.txt", "password", "roots"))
-    key.write_bytes(base64.encodebytes(identity_pkcs12(client().identity, PASSWORD)))
+    key.write_bytes(identity_pkcs12(client().identity, PASSWORD))
     password.write_text(PASSWORD + "\n")
     roots.write_bytes(certificates_pem([tls_root().certificate]))
     with serving(ca):
@@ -58,6 +64,9 @@ def test_ejbca_from_its_settings_to_a_certificate(
         )  # fmt: skip
         shown = run("handler", "show", "ejbca").out
         assert PASSWORD not in shown
+        assert "PEM, 1 in it" in shown
+        assert "BEGIN" not in shown
+        assert "The name of the CA." in " ".join(shown.split())
         assert "(secret)" in shown
         assert "has the CA 'Mail CA'" in run("handler", "test", "ejbca").out
         asked = ("certificate", "request", ALICE, "--cn", "Alice", "--handler", "ejbca")
