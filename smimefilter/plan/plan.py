@@ -27,6 +27,7 @@ class Action(StrEnum):
     """What happens to a mail for one recipient."""
 
     UNTOUCHED = "untouched"
+    TAKE = "take"  # it is for the gateway itself, and goes no further
     OPEN = "open"  # decrypted, verified, told of: as far as there was anything to
     SIGN = "sign"
     ENCRYPT = "encrypt"
