@@ -13,6 +13,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from smimefilter.base.address import BadAddress, domain_key
+
 from .report import without_comments
 from .wire import Message
 
@@ -22,7 +24,7 @@ _SIGNER: Final = re.compile(r"\bheader\.(d|i)\s*=\s*([^\s;]+)", re.IGNORECASE)
 
 
 def dkim_domains(message: Message, authserv_id: str) -> frozenset[str]:
-    """The domains whose DKIM signatures `authserv_id` found to be good, in lower case."""
+    """The domains whose DKIM signatures `authserv_id` found to be good, as keys."""
     wanted = authserv_id.rstrip(".").lower()
     for value in message.all("Authentication-Results"):
         plain = without_comments(value)
@@ -42,4 +44,7 @@ def dkim_domains(message: Message, authserv_id: str) -> frozenset[str]:
 def _domain(result: str) -> str:
     """The signing domain of one result: `d`, or where that is not told, that of `i`."""
     found = {match[1].lower(): match[2] for match in _SIGNER.finditer(result)}
-    return (found.get("d") or found.get("i", "").rpartition("@")[2]).rstrip(".").lower()
+    try:
+        return domain_key(found.get("d") or found.get("i", "").rpartition("@")[2])
+    except BadAddress:
+        return ""

@@ -61,7 +61,7 @@ class AwaitedMail:
     def is_vouched(self, challenge: ChallengeMail, message: Message) -> bool:
         """Whether DKIM's verifier says that the domain in From signed it."""
         domains = dkim_domains(message, self.authserv_id)
-        return domain_of(challenge.sender).lower() in domains
+        return domain_of(challenge.sender) in domains
 
 
 def challenge_in(mail: Mail) -> ChallengeMail | None:
