@@ -66,9 +66,10 @@ class ChallengeDesk:
 
     # for handlers
 
-    async def expect(self, order: str, awaited: AwaitedMail | None) -> None:
-        """Look out for this from now on; None: no longer, and forget what came."""
-        await self._mails.expect(order, awaited)
+    async def expect(self, order: str, awaited: AwaitedMail | None) -> bool:
+        """Look out for this from now on; None: no longer, and forget what came. False where
+        another order for the address waits already."""
+        return await self._mails.expect(order, awaited)
 
     async def arrived(self, order: str) -> list[ChallengeMail]:
         """What came for it so far, oldest first."""

@@ -17,6 +17,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, Field, SecretStr
 
+from smimefilter.base.address import address_key
 from smimefilter.ports.handlers import (
     HandlerTrouble,
     Later,
@@ -36,6 +37,12 @@ def _directory(url: str) -> str:
     return checked_url(url, ("https",))
 
 
+def _contact(address: str) -> str:
+    if address:
+        address_key(address)  # raises BadAddress, a ValueError
+    return address
+
+
 class AcmeSettings(Server):
     """Which CA, as whom, and whose word on challenge mails counts."""
 
@@ -48,7 +55,9 @@ class AcmeSettings(Server):
         "and removes such fields from mail that brings them along; 'none': challenge mails "
         "have to be signed with S/MIME.",
     )
-    contact: str = Field("", description="A mail address for the CA to write to.")
+    contact: Annotated[str, AfterValidator(_contact)] = Field(
+        "", description="A mail address for the CA to write to."
+    )
     agree_terms: bool = Field(False, description="Whether the CA's terms are agreed to.")
     eab_key_id: str = Field("", description="Of an external account, where the CA wants one.")
     eab_hmac_key: SecretStr | None = Field(None, description="Its key, base64url.")

@@ -12,7 +12,8 @@ is finalised. An order that has expired, or that the server knows no more, is ma
 While the challenge mail has not come the server is asked every few hours only; the filter makes
 the request due when it has. Mails that come later are answered as well: who else orders for the
 same address at the same CA brings forth such mails too, and answers to them are worth nothing
-to anybody.
+to anybody. Of our own requests for one address only one at a time waits for its mail, so that
+none answers another's.
 
 Leaves the exchange to `acme_client.py`, mails to `flow/challenges.py`, and whether the
 certificate is the one that was wanted to `flow/requests.py`. RFC 8555 §7.1.6 (states), §7.4,
@@ -74,6 +75,11 @@ class Terms:
     authserv_id: str
     deliver: bool
 
+    @property
+    def kept(self) -> list[Any]:
+        """To be remembered."""
+        return [self.authserv_id, self.deliver]
+
     def of(self, sender: str) -> AwaitedMail:
         """What is waited for from this address."""
         return AwaitedMail(sender, self.authserv_id, self.deliver)
@@ -112,8 +118,9 @@ class AcmeOrder:
         return outcome
 
     async def _gone(self) -> Outcome:
-        if "order" not in self.state and (flaw := await self._ordered()):
-            return flaw
+        if "order" not in self.state and (not_yet := await self._ordered()):
+            return not_yet
+        await self._by_new_terms()
         for _ in range(ROUNDS):
             if self._is_quiet() and not await self._arrived():
                 return self._waiting()
@@ -134,10 +141,12 @@ class AcmeOrder:
 
     # ordering
 
-    async def _ordered(self) -> NotIssued | None:
-        """Make an order, or find the one that was made; why it is not the one that is meant."""
+    async def _ordered(self) -> NotIssued | Later | None:
+        """Make an order, or find the one that was made; or why there is none."""
+        if not await self._challenges.expect(self._order.id, self._terms.of("")):
+            note = "another request for the address waits for its challenge mail first"
+            return Later(note, self.state, LOOK_EVERY)
         found = await self._found_again() if self.state.get("ordering") else ""
-        await self._challenges.expect(self._order.id, self._terms.of(""))
         if found:
             await self._keep(order=found, adopted=True)
             return None
@@ -147,6 +156,7 @@ class AcmeOrder:
         try:
             answer = await self._client.post(url, {"identifiers": [identifier]})
         except (AcmeProblem, TryLater):
+            await self._challenges.expect(self._order.id, None)
             del self.state["ordering"]
             await self._remember(self.state)
             raise
@@ -246,8 +256,15 @@ class AcmeOrder:
             raise HandlerTrouble("the CA's challenge has no token, or no address in 'from'")
         if self.state.get("from") != sender:
             await self._challenges.expect(self._order.id, self._terms.of(sender))
+            self.state |= {"from": sender, "terms": self._terms.kept}
             self.state.setdefault("answered", [])
-        await self._keep(**{"from": sender, "expires": expires, "asked": asked})
+        await self._keep(expires=expires, asked=asked)
+
+    async def _by_new_terms(self) -> None:
+        """What is waited for already goes by the settings of now."""
+        if self.state.get("terms", self._terms.kept) != self._terms.kept:
+            await self._challenges.expect(self._order.id, self._terms.of(self.state["from"]))
+            await self._keep(terms=self._terms.kept)
 
     async def _answer(self, mail: ChallengeMail, challenge: Challenge) -> None:
         digest = self._client.key.authorisation(mail.token, challenge.token)

@@ -135,8 +135,9 @@ class Challenges(Protocol):
     """Challenge mails: waited for by orders, found by the filter, answered by handlers. An
     order is named by its id."""
 
-    async def expect(self, order: str, awaited: AwaitedMail | None) -> None:
-        """Look out for this from now on; None: no longer, and forget what came."""
+    async def expect(self, order: str, awaited: AwaitedMail | None) -> bool:
+        """Look out for this from now on; None: no longer, and forget what came. False where
+        another order for the address waits already: nothing is to be ordered then."""
 
     async def arrived(self, order: str) -> list[ChallengeMail]:
         """What came for it so far, oldest first."""

@@ -219,8 +219,10 @@ class HandlerSettings(Protocol):
 class ChallengeMails(Protocol):
     """Challenge mails that requests wait for, and those that came."""
 
-    async def expect(self, request: str, awaited: AwaitedMail | None) -> None:
-        """What a request waits for; None: nothing, and what came for it is forgotten."""
+    async def expect(self, request: str, awaited: AwaitedMail | None) -> bool:
+        """What a request waits for; None: nothing, and what came for it is forgotten. False,
+        and nothing is done, where another pending request for its address waits already: by a
+        mail alone one cannot be told from the other."""
 
     async def waiting(self, address: str) -> dict[str, AwaitedMail]:
         """What pending requests for an address wait for, by their ids."""

@@ -21,6 +21,7 @@ from .tables import challenge_mails, requests, seconds
 MOST: Final = 16  # of one request
 _r: Final = requests.c
 _m: Final = challenge_mails.c
+_WAITING: Final = (_r.state == RequestState.PENDING.value, _r.awaits.is_not(sa.null()))
 _KEPT: Final = ("token", "sender", "reply_to", "message_id")
 
 
@@ -30,20 +31,24 @@ class SqlChallengeMails:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions: Final = sessions
 
-    async def expect(self, request: str, awaited: AwaitedMail | None) -> None:
-        """What a request waits for; None: nothing, and what came for it is forgotten."""
+    async def expect(self, request: str, awaited: AwaitedMail | None) -> bool:
+        """What a request waits for; None: nothing, and what came for it is forgotten. False,
+        and nothing is done, where another pending request for its address waits already: by a
+        mail alone one cannot be told from the other."""
         values = {"awaits": asdict(awaited) if awaited else None}
+        foreign = [_m.sender != awaited.sender] if awaited else []
         async with self._sessions.keeping_books() as transaction:
+            if awaited is not None and await _waits_another(transaction, request):
+                return False
             await transaction.write(sa.update(requests).where(_r.id == request).values(values))
-            if awaited is None:
-                await transaction.write(sa.delete(challenge_mails).where(_m.request == request))
+            if awaited is None or awaited.sender:
+                these = sa.delete(challenge_mails).where(_m.request == request, *foreign)
+                await transaction.write(these)
+        return True
 
     async def waiting(self, address: str) -> dict[str, AwaitedMail]:
         """What pending requests for an address wait for, by their ids."""
-        pending = _r.state == RequestState.PENDING.value
-        these = sa.select(_r.id, _r.awaits).where(
-            pending, _r.address == address, _r.awaits.is_not(sa.null())
-        )
+        these = sa.select(_r.id, _r.awaits).where(*_WAITING, _r.address == address)
         async with self._sessions.reading() as connection:
             return {
                 row.id: AwaitedMail(**row.awaits) for row in await connection.execute(these)
@@ -72,6 +77,12 @@ class SqlChallengeMails:
                 ChallengeMail(**{name: getattr(row, name) for name in _KEPT})
                 for row in await connection.execute(these)
             ]
+
+
+async def _waits_another(transaction: Transaction, request: str) -> bool:
+    address = sa.select(_r.address).where(_r.id == request).scalar_subquery()
+    others = sa.select(_r.id).where(*_WAITING, _r.address == address, _r.id != request)
+    return (await transaction.read(others)).first() is not None
 
 
 async def _tokens(transaction: Transaction, request: str) -> list[str]:

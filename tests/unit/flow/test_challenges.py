@@ -162,12 +162,6 @@ async def test_what_comes_twice_is_kept_once(bench: Bench) -> None:
     assert await bench.came() == [TOKEN]
 
 
-async def test_all_requests_that_wait_for_it_get_it(bench: Bench) -> None:
-    first, second = await bench.request(), await bench.request(id_="0b" * 16)
-    assert await bench.accept(challenge_mail(results=DKIM)) == [TAKEN]
-    assert await bench.came(first) == await bench.came(second) == [TOKEN]
-
-
 async def test_an_address_in_another_case(bench: Bench) -> None:
     await bench.request()
     content = challenge_mail(to="Alice <alice@EXAMPLE.com>", results=DKIM)

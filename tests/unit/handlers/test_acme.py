@@ -40,11 +40,15 @@ class Challenges:
     came: list[ChallengeMail] = field(default_factory=list)
     answers: list[tuple[str, ChallengeMail, str]] = field(default_factory=list)
     fails: bool = False
+    busy: bool = False  # another order waits
 
-    async def expect(self, order: str, awaited: AwaitedMail | None) -> None:
+    async def expect(self, order: str, awaited: AwaitedMail | None) -> bool:
+        if awaited is not None and self.busy:
+            return False
         self.awaited.append(awaited)
         if awaited is None:
             self.came.clear()
+        return True
 
     async def arrived(self, order: str) -> list[ChallengeMail]:
         return list(self.came)
@@ -226,6 +230,26 @@ async def test_an_answer_that_is_not_taken_is_sent_again(ca: FakeAcme, world: Wo
     assert len(world.mail.answers) == 1
 
 
+async def test_one_at_a_time_for_an_address(ca: FakeAcme, world: World) -> None:
+    world.mail.busy = True
+    outcome = await world.ask()
+    assert isinstance(outcome, Later)
+    assert outcome.note == "another request for the address waits for its challenge mail first"
+    assert outcome.again == timedelta(minutes=2)
+    assert ca.orders == []
+    world.mail.busy = False
+    assert isinstance(await world.issued(), Issued)
+
+
+async def test_what_is_waited_for_goes_by_the_settings_of_now(world: World) -> None:
+    await world.ask()
+    await world.ask(authserv_id="other.example.com", deliver_challenges=True)
+    assert world.mail.awaited[-1] == AwaitedMail(CA, "other.example.com", deliver=True)
+    before = len(world.mail.awaited)
+    await world.ask(authserv_id="other.example.com", deliver_challenges=True)
+    assert len(world.mail.awaited) == before
+
+
 # the account
 
 
@@ -299,7 +323,7 @@ def test_keys_do_not_show() -> None:
     "changes",
     [
         {"directory": "http://ca.test/dir"}, {"directory": "https://a:b@ca.test/dir"},
-        {"directory": "ca.test"}, {"authserv_id": ""}, {"timeout": 0},
+        {"directory": "ca.test"}, {"authserv_id": ""}, {"timeout": 0}, {"contact": "me"},
     ],
 )  # fmt: skip
 def test_settings_that_are_none(changes: dict[str, Any]) -> None:

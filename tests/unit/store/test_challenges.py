@@ -37,6 +37,32 @@ async def test_what_is_awaited(database: Database) -> None:
     assert await challenges.waiting(ALICE) == {}
 
 
+async def test_one_request_of_an_address_waits_at_a_time(database: Database) -> None:
+    other = "0b" * 16
+    await add(database)
+    await add(database, other)
+    challenges = database.challenges
+    assert await challenges.expect(ID, AwaitedMail(""))
+    assert not await challenges.expect(other, AWAITED)
+    assert await challenges.expect(other, None)
+    assert await challenges.expect(ID, AWAITED)
+    await database.requests.remove([ID], [])
+    assert await challenges.expect(other, AWAITED)
+    assert await challenges.waiting(ALICE) == {other: AWAITED}
+
+
+async def test_what_came_from_others_is_forgotten_once_the_sender_is_known(
+    database: Database,
+) -> None:
+    await add(database)
+    await database.challenges.expect(ID, AwaitedMail(""))
+    stranger = ChallengeMail("token-0", "x@evil.test", "x@evil.test", "<0@evil.test>")
+    for one in (stranger, mail()):
+        await database.challenges.add(ID, one, NOW)
+    await database.challenges.expect(ID, AWAITED)
+    assert await database.challenges.of(ID) == [mail()]
+
+
 async def test_what_comes_makes_a_request_due(database: Database) -> None:
     await add(database)
     assert await database.challenges.add(ID, mail(), NOW)
