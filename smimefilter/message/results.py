@@ -18,7 +18,7 @@ from smimefilter.base.address import BadAddress, domain_key
 from .report import without_comments
 from .wire import Message
 
-_AUTHSERV: Final = re.compile(r"\s*([^\s;]+)")
+_AUTHSERV: Final = re.compile(r"\s*([^\s;/]+)")  # OpenDKIM may add /JOB
 _DKIM: Final = re.compile(r"\s*dkim(?:\s*/\s*\d+)?\s*=\s*([a-z]+)(?=\s|\Z)", re.IGNORECASE)
 _SIGNER: Final = re.compile(r"\bheader\.(d|i)\s*=\s*([^\s;]+)", re.IGNORECASE)
 

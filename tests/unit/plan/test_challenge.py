@@ -106,6 +106,7 @@ def test_what_is_waited_for() -> None:
     [
         ("mx.example.com; dkim=pass header.d=ca.test", True),
         ("MX.example.com. 1; spf=fail; dkim=pass (good) header.d=CA.test header.i=@x", True),
+        ("mx.example.com/4XyZ; dkim=pass header.d=ca.test", True),
         ("mx.example.com;\r\n\tdkim=pass header.i=@ca.test header.b=xyz", True),
         ("mx.example.com; dkim=fail header.d=x.test; dkim=pass header.d=ca.test", True),
         ('mx.example.com; dkim=pass reason="2048 bits" header.d=ca.test', True),
