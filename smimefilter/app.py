@@ -31,6 +31,7 @@ from smimefilter.files.policies import PolicyFiles
 from smimefilter.flow.activity import Activity
 from smimefilter.flow.authority import AuthorityDesk
 from smimefilter.flow.caretaker import Caretaker
+from smimefilter.flow.challenges import ChallengeDesk
 from smimefilter.flow.crl_intake import CrlIntake
 from smimefilter.flow.crl_turns import Turns
 from smimefilter.flow.crls import CrlUpdates
@@ -45,7 +46,7 @@ from smimefilter.flow.secrets import prove_master_key
 from smimefilter.flow.send import KeyPost, steps_after
 from smimefilter.flow.snapshots import Snapshots
 from smimefilter.flow.witnessed import Quiet, Witnessed
-from smimefilter.handlers.registry import Registry, installed
+from smimefilter.handlers.registry import Registry, SealedVault, installed
 from smimefilter.keys.master import CREDENTIAL, MasterKey, generate_master_key, load_master_key
 from smimefilter.keys.wrapped import KeyVault, WrappedKeyRing
 from smimefilter.notify.sms import sms_transport
@@ -170,6 +171,7 @@ class Office:
     requests: RequestDesk
     bulk: Bulk
     post: KeyPost
+    challenges: ChallengeDesk
     relay: SmtpRelay
 
     @property
@@ -184,6 +186,8 @@ class _Services:
 
     clock: Callable[[], datetime]
     issuing: AuthorityDesk
+    challenges: ChallengeDesk
+    vault: SealedVault
 
 
 def office_of(app: App, snapshots: Snapshots, journal: Journal | None = None) -> Office:
@@ -202,9 +206,17 @@ def office_of(app: App, snapshots: Snapshots, journal: Journal | None = None) ->
         crl_days=lambda: view().get(CA_CRL_DAYS).value,
         digest=lambda: str(view().get(CA_DIGEST).value),
     )
-    registry = Registry(database.handlers, app.master, _Services(now, authority))
-
     relay = SmtpRelay(app.config, app.hostname)
+    challenges = ChallengeDesk(
+        mails=database.challenges,
+        relay=relay,
+        journal=journal or app.journal,
+        hostname=app.hostname,
+        clock=now,
+    )
+    vault = SealedVault(database.handlers, app.master)
+    services = _Services(now, authority, challenges, vault)
+    registry = Registry(database.handlers, app.master, services)
     settings = app.config.notify
     sms = settings.sms
     post = KeyPost(
@@ -234,7 +246,8 @@ def office_of(app: App, snapshots: Snapshots, journal: Journal | None = None) ->
     async def all_of(batch: str) -> list[StoredRequest]:
         return await database.requests.all(batch=batch)
 
-    return Office(snapshots, authority, registry, requests, Bulk(requests, all_of), post, relay)
+    bulk = Bulk(requests, all_of)
+    return Office(snapshots, authority, registry, requests, bulk, post, challenges, relay)
 
 
 @asynccontextmanager
@@ -375,6 +388,7 @@ class Running:
             lookups=self._lookups,
             lookup_wait=app.config.fetch.mail_waits,
             authserv_id=app.authserv_id,
+            challenges=ca.challenges,
         )
         self.listeners = [
             MailListener(

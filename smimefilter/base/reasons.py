@@ -57,6 +57,7 @@ class Because(StrEnum):
     NOT_FIRST = "not-first"
     # policy
     LOCALITY_INTERNAL = "locality-internal"
+    ACME_CHALLENGE = "acme-challenge"
     ENCRYPT_NEVER = "encrypt-never"
     ENCRYPT_ALLOW = "encrypt-allow"
     ENCRYPT_MANDATORY = "encrypt-mandatory"
@@ -146,6 +147,7 @@ WORDING: Final[dict[Because, str]] = {
     Because.NO_PRIVATE_KEY: "no private key",
     Because.NOT_FIRST: "usable, but another one comes first",
     Because.LOCALITY_INTERNAL: "the recipient is internal",
+    Because.ACME_CHALLENGE: "the challenge of a CA that a request waits for",
     Because.ENCRYPT_NEVER: "policy: never encrypt",
     Because.ENCRYPT_ALLOW: "policy: encrypt when possible",
     Because.ENCRYPT_MANDATORY: "policy: encryption is mandatory",

@@ -4,6 +4,9 @@ One snapshot from start to end; all refusals are known before the first copy is 
 reply is made of fates only (`answer.py`). Trouble of ours is 4xx and the mail stays with the
 client; an exception that nobody foresaw is logged with its traceback and shown to nobody.
 
+A challenge mail of a CA that one of our requests waits for is taken before all that, and goes
+no further (`challenges.py`).
+
 Over SMTP there is one reply for all recipients: a refusal beside a delivery is told to the
 sender by a notice of ours (`notices.py`). RFC 5321 §4.2.5 and §6.1, RFC 3464.
 """
@@ -15,6 +18,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Final, NamedTuple, ParamSpec, TypeVar
 
 from smimefilter.base.address import BadAddress
@@ -30,6 +34,7 @@ from smimefilter.base.errors import MailError, Status
 from smimefilter.message.received import received_line
 from smimefilter.message.wire import Message
 from smimefilter.plan.facts import Mail
+from smimefilter.plan.opened import Opening, OpeningRules
 from smimefilter.plan.outbound import outbound
 from smimefilter.plan.plan import Action, Copy, Decision, Plan
 from smimefilter.plan.snapshot import Moment
@@ -37,6 +42,7 @@ from smimefilter.ports.journal import Journal, MailRecord
 from smimefilter.ports.relay import Outgoing, Relay
 
 from .carry import Prepared
+from .challenges import ChallengeDesk
 from .lookups import Lookups
 from .notices import tell_sender
 from .opening import Decrypted, MailReader
@@ -52,6 +58,7 @@ LOOKUP_ROUNDS: Final = 4  # an issuer may be missing that another one fetched le
 MAX_HOPS: Final = 50  # Received fields; RFC 5321 §6.3 asks for a large number
 TROUBLE: Final = Deferred(Status(4, "3.0"), "try again later")
 LOOP: Final = Refused(Status(5, "4.6"), "too many hops: this mail is going in circles")
+TAKEN: Final = Delivered(text="taken by the gateway itself")
 BAD_SENDER: Final = Refused(Status(5, "1.7"), "sender address cannot be read")
 
 
@@ -71,9 +78,11 @@ class Filter:
         lookups: Lookups | None = None,
         lookup_wait: float = 0.0,
         authserv_id: str = "",
+        challenges: ChallengeDesk | None = None,
     ) -> None:
         """`lookups`: what verdicts miss may be fetched, and waited for so many seconds.
-        `authserv_id`: the name that results are told under, that of the host if empty."""
+        `authserv_id`: the name that results are told under, that of the host if empty.
+        `challenges`: looks for mails that requests for certificates wait for."""
         self.authserv_id = authserv_id or hostname
         self.snapshots = snapshots
         self.relay = relay
@@ -84,6 +93,7 @@ class Filter:
         self.origins = origins
         self.lookups = lookups
         self.lookup_wait = lookup_wait
+        self.challenges = challenges
         self.opening = asyncio.Semaphore(OPENED_AT_ONCE)
 
     async def accept(self, transaction: Transaction) -> list[Fate]:
@@ -144,6 +154,13 @@ class _Way:
             self.settle_rest(LOOP)
             return
         self.message_id = mail.message_id
+        if by.challenges is not None:
+            opened = partial(self._opening, mail)
+            taken = await by.challenges.taken(transaction, mail, opened)
+            if taken is not None:
+                self.plan = taken
+                self.settle_rest(TAKEN)
+                return
         ours = self.ours = by.origins.is_ours(transaction.client)
         found = await self._found(mail, ours=ours)
         if by.lookups is not None and found.plan.needs:
@@ -173,6 +190,15 @@ class _Way:
             async with self._by.opening:
                 return await asyncio.to_thread(self._decide, mail, ours=ours)
         return self._decide(mail, ours=ours)
+
+    async def _opening(self, mail: Mail, rules: OpeningRules) -> Opening:
+        """What is in a mail, by what is known now."""
+        by = self._by
+        state = by.snapshots.current
+        moment = state.snapshot.at(by.clock())
+        reader = state.carrier.reader(mail, moment, by.authserv_id, self._decrypted)
+        async with by.opening:
+            return await asyncio.to_thread(reader.opening, rules)
 
     def _decide(self, mail: Mail, *, ours: bool) -> _Found:
         by = self._by

@@ -8,7 +8,7 @@ other one from working. Raises `AdminError` for settings that are none.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import Any, Final
@@ -124,6 +124,23 @@ class Registry:
             return {}
         found = json.loads(self._sealer.open(HANDLER_SETTINGS, name, sealed))
         return dict(found)
+
+
+class SealedVault:
+    """`ports.handlers.Vault`: secrets beside the settings, sealed like these."""
+
+    def __init__(self, store: HandlerSettings, sealer: Sealer) -> None:
+        self._store = store
+        self._sealer = sealer
+
+    async def secret(self, name: str, make: Callable[[], bytes]) -> bytes:
+        """The secret of this name; made if there is none. Of several nodes that make one at
+        once all get the same."""
+        sealed = await self._store.get(name)
+        if sealed is None:
+            new = self._sealer.seal(HANDLER_SETTINGS, name, make())
+            sealed = await self._store.add(name, new)
+        return self._sealer.open(HANDLER_SETTINGS, name, sealed)
 
 
 def _kind(name: str) -> type[Kind]:

@@ -19,7 +19,7 @@ import os
 import secrets
 import ssl
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Annotated, Final, TypeVar
@@ -173,6 +173,7 @@ class Answer:
     body: bytes
     content_type: str = ""
     retry_after: int = 0  # seconds; 0: not said
+    headers: Mapping[str, str] = field(default_factory=dict)  # names in any case
 
     def read_as(self, model: type[M]) -> M:
         """Its JSON. Raises `HandlerTrouble` where it is none, or not of this shape."""
@@ -270,6 +271,7 @@ class Link:
                     await _content(response),
                     response.content_type,
                     _seconds(response.headers.get("Retry-After", "")),
+                    response.headers,
                 )
         except HandlerTrouble as trouble:
             raise HandlerTrouble(f"{self._host}: {trouble}") from None

@@ -106,7 +106,7 @@ def _goes_on(message: Message, start: bytes) -> bool:
 
 def _is_forged(value: bytes, host: bytes) -> bool:
     """Whether it tells of S/MIME in our name, as any reader may take it."""
-    plain = _without_comments(value)
+    plain = without_comments(value)
     if plain is None:
         return b"smime" in value.lower()
     named = _AUTHSERV.match(plain)
@@ -114,7 +114,7 @@ def _is_forged(value: bytes, host: bytes) -> bool:
     return name in {host.rstrip(b"."), b""} and bool(_SMIME_METHOD.search(plain))
 
 
-def _without_comments(value: bytes) -> bytes | None:
+def without_comments(value: bytes) -> bytes | None:
     """A structured value with a blank for each comment, without the quotes of a string that
     stands first, and with other quoted strings emptied; None where one of them does not end."""
     kept: list[bytes] = []

@@ -32,6 +32,7 @@ class Action(StrEnum):
     UNDECRYPTABLE = "undecryptable"  # encrypted, or compressed, and it stays so
     OPEN = "open"  # unpacked, or looked into and left: nothing of the above
     CLEAN = "clean"  # what looked like a report of ours was removed, and nothing else
+    TAKE = "take"  # it is for the gateway itself, and goes no further
     SIGN = "sign"
     ENCRYPT = "encrypt"
     SIGN_ENCRYPT = "sign+encrypt"

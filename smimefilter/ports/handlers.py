@@ -24,6 +24,7 @@ from pydantic import BaseModel
 
 from smimefilter.base.errors import TemporaryTrouble
 from smimefilter.pki.certificate import Certificate
+from smimefilter.plan.challenge import AwaitedMail, ChallengeMail
 
 GROUP: Final = "smimefilter.handlers"
 
@@ -112,6 +113,14 @@ class Services(Protocol):
     def issuing(self) -> Issuing:
         """The CAs of the gateway itself."""
 
+    @property
+    def challenges(self) -> Challenges:
+        """Mails by which a CA looks whether an address is read."""
+
+    @property
+    def vault(self) -> Vault:
+        """What handlers keep beside their settings."""
+
 
 class Issuing(Protocol):
     """The built-in CA, for the handler that uses it."""
@@ -121,6 +130,28 @@ class Issuing(Protocol):
 
     async def test(self) -> str:
         """Whether there is a CA that can issue. Raises `HandlerTrouble`."""
+
+
+class Challenges(Protocol):
+    """Challenge mails: waited for by orders, found by the filter, answered by handlers. An
+    order is named by its id."""
+
+    async def expect(self, order: str, awaited: AwaitedMail | None) -> bool:
+        """Look out for this from now on; None: no longer, and forget what came. False where
+        another order for the address waits already: nothing is to be ordered then."""
+
+    async def arrived(self, order: str) -> list[ChallengeMail]:
+        """What came for it so far, oldest first."""
+
+    async def answer(self, address: str, mail: ChallengeMail, text: str) -> None:
+        """Send the answer to one, from this address. Raises `HandlerTrouble`."""
+
+
+class Vault(Protocol):
+    """Secrets that are made once, shared by all nodes, and kept wrapped."""
+
+    async def secret(self, name: str, make: Callable[[], bytes]) -> bytes:
+        """The secret of this name (64 characters at the most); made if there is none."""
 
 
 class Empty(BaseModel):

@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from smimefilter.pki.certificate import Certificate
+from smimefilter.plan.challenge import AwaitedMail, ChallengeMail
 
 from .stores import WrappedKey
 
@@ -220,6 +221,28 @@ class HandlerSettings(Protocol):
 
     async def all(self) -> dict[str, bytes]:
         """All, by name."""
+
+    async def add(self, name: str, settings: bytes) -> bytes:
+        """Set what is not set yet; what is set then."""
+
+
+class ChallengeMails(Protocol):
+    """Challenge mails that requests wait for, and those that came."""
+
+    async def expect(self, request: str, awaited: AwaitedMail | None) -> bool:
+        """What a request waits for; None: nothing, and what came for it is forgotten. False,
+        and nothing is done, where another pending request for its address waits already: by a
+        mail alone one cannot be told from the other."""
+
+    async def waiting(self, address: str) -> dict[str, AwaitedMail]:
+        """What pending requests for an address wait for, by their ids."""
+
+    async def add(self, request: str, mail: ChallengeMail, now: datetime) -> bool:
+        """Keep one that came for a request, and make that due; False where it is not kept,
+        because there are too many already, or the request has ended."""
+
+    async def of(self, request: str) -> list[ChallengeMail]:
+        """Those that came for a request, oldest first."""
 
 
 class Audit(Protocol):

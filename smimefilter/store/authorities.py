@@ -172,6 +172,16 @@ class SqlHandlerSettings:
             rows = await connection.execute(sa.select(handlers))
             return {row.name: row.settings for row in rows}
 
+    async def add(self, name: str, settings: bytes) -> bytes:
+        """Set what is not set yet; what is set then."""
+        async with self._sessions.keeping_books() as transaction:
+            this = sa.select(handlers.c.settings).where(handlers.c.name == name)
+            found: bytes | None = (await transaction.read(this)).scalar()
+            if found is None:
+                row = {"name": name, "settings": settings}
+                await transaction.write(sa.insert(handlers), [row])
+        return found or settings
+
 
 async def _revoke(transaction: Transaction, one: IssuedCertificate) -> None:
     this = (_i.authority == one.authority, _i.serial == f"{one.serial:x}")

@@ -22,7 +22,13 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from smimefilter.base.errors import AdminError
-from smimefilter.ports.requests import Audit, Authorities, HandlerSettings, Requests
+from smimefilter.ports.requests import (
+    Audit,
+    Authorities,
+    ChallengeMails,
+    HandlerSettings,
+    Requests,
+)
 from smimefilter.ports.stores import (
     Accounts,
     ActiveUsers,
@@ -42,6 +48,7 @@ from .activity import SqlActiveUsers
 from .answers import SqlOcspAnswers
 from .authorities import SqlAuthorities, SqlHandlerSettings
 from .certs import SqlCertificates
+from .challenges import SqlChallengeMails
 from .correspondents import SqlCorrespondents
 from .crls import SqlCrls
 from .ctl import SqlTrustList
@@ -79,6 +86,7 @@ class Database:
     secrets: Secrets
     authorities: Authorities
     requests: Requests
+    challenges: ChallengeMails
     handlers: HandlerSettings
     audit: Audit
 
@@ -132,6 +140,7 @@ class Database:
         self.secrets = SqlSecrets(sessions)
         self.authorities = SqlAuthorities(sessions)
         self.requests = SqlRequests(sessions)
+        self.challenges = SqlChallengeMails(sessions)
         self.handlers = SqlHandlerSettings(sessions)
         self.audit = SqlAudit(sessions)
 

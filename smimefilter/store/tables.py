@@ -12,7 +12,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-SCHEMA: Final = "0005"  # the migration that makes exactly these tables; names sort by age
+SCHEMA: Final = "0006"  # the migration that makes exactly these tables; names sort by age
 
 metadata: Final = sa.MetaData()
 
@@ -162,7 +162,23 @@ requests: Final = sa.Table(
     sa.Column("thumbprint", sa.String(_THUMBPRINT), nullable=False),  # of what was issued
     sa.Column("leased_until", sa.BigInteger, nullable=False),
     sa.Column("lease", sa.String(32), nullable=False),  # who has it
+    sa.Column("awaits", sa.JSON(none_as_null=True)),  # a challenge mail
 )
+
+challenge_mails: Final = sa.Table(
+    "challenge_mails",
+    metadata,
+    sa.Column("number", _Number, primary_key=True),
+    sa.Column(
+        "request", sa.String(32), sa.ForeignKey("requests.id", ondelete="CASCADE"), index=True,
+        nullable=False,
+    ),
+    sa.Column("token", sa.String(1024), nullable=False),
+    sa.Column("sender", sa.String(512), nullable=False),
+    sa.Column("reply_to", sa.String(512), nullable=False),
+    sa.Column("message_id", sa.String(1024), nullable=False),
+    sa.UniqueConstraint("request", "token", name="one_of_each_challenge"),
+)  # fmt: skip
 
 handlers: Final = sa.Table(
     "handlers",

@@ -127,8 +127,10 @@ def test_what_is_wrong_with_a_certificate(run: Commands, tmp_path: Path) -> None
 def test_settings_that_were_spoiled_by_hand_are_mended_by_setting_up(
     ready: Commands, tmp_path: Path
 ) -> None:
+    spoilt = tmp_path / "spoilt"
+    spoilt.write_text("nonsense")
     for name in ("mtls_key", "mtls_certificate", "new_mtls_key"):
-        ready("handler", "configure", "atlas", f"{name}=nonsense")
+        ready("handler", "configure", "atlas", f"{name}=@{spoilt}")
     assert "do not fit" in ready.complaint("handler", "test", "atlas")
     assert "--anew" in ready.complaint("atlas", "setup", "csr")
     file = certified(tmp_path, ready("atlas", "setup", "csr", "--anew").out)

@@ -61,6 +61,7 @@ class CaServer:
     """What is common to all."""
 
     scheme = "https"
+    takes_anybody = False  # without a certificate
 
     def __init__(self, *, host: str = "127.0.0.1", clients: Issued | None = None) -> None:
         """`host` is what its certificate names; `clients` issues those that it takes."""
@@ -104,7 +105,8 @@ class CaServer:
         application.router.add_route("*", "/{path:.*}", self._take)
         self._runner = web.AppRunner(application, shutdown_timeout=0.1, access_log=None)
         await self._runner.setup()
-        context = server_context(self._host, self._clients) if self.scheme == "https" else None
+        clients = None if self.takes_anybody else self._clients
+        context = server_context(self._host, clients) if self.scheme == "https" else None
         site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=context)
         await site.start()
         self.port = self._runner.addresses[0][1]
@@ -210,12 +212,13 @@ def stranger() -> Issued:
     return root("Other Root", key="p256", **_today()).issue("Stranger", key="p256", **_today())
 
 
-def server_context(host: str, clients: Issued) -> ssl.SSLContext:
-    """TLS of a server that takes nobody without a certificate."""
+def server_context(host: str, clients: Issued | None) -> ssl.SSLContext:
+    """TLS of a server that takes nobody without a certificate; with None, anybody."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.load_verify_locations(cadata=clients.certificate.der)
+    if clients is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(cadata=clients.certificate.der)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "server.pem"
         file.write_bytes(identity_pem(_server(host), PASSWORD))
