@@ -609,7 +609,7 @@ def through_the_desk(ca: FakeAcme, database: Database, world: World) -> Desk:
     [
         ({"public": other_key()}, "it is for another key"),
         ({"addresses": ("mallory@example.com",)}, "it names mallory@example.com, not"),
-        ({"addresses": (ALICE, "boss@example.com")}, "it names other addresses too"),
+        ({"addresses": (ALICE, "boss@example.com")}, "it names others too"),
     ],
 )
 async def test_a_ca_that_gives_something_else(
