@@ -11,17 +11,19 @@ what came.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 from asn1crypto import x509
 
 from smimefilter.pki import tlv
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
+from smimefilter.pki.names import name_key
 
 from . import ber, der
 
-LONGEST_NAME: Final = 4096  # octets of an issuer that is compared but byte by byte
+LONGEST_NAME: Final = 1024  # octets of an issuer that is compared but byte by byte
+_SHOWN: Final = 32  # octets of a key identifier or serial number that are for people
+_LOW: Final = (1 << 8 * _SHOWN) - 1
 
 
 def issuer_and_serial(certificate: Certificate) -> bytes:
@@ -55,9 +57,10 @@ class Identifier:
 
     def __str__(self) -> str:
         if self.key_id:
-            return f"key {self.key_id.hex()}"
+            return f"key {self.key_id[:_SHOWN].hex()}"
         issuer = _readable(self.issuer)
-        return f"serial {self.serial:x}" + (f" of {issuer}" if issuer else "")
+        serial = f"{self.serial & _LOW:x}"  # what is longer is nobody's
+        return f"serial {serial}" + (f" of {issuer[: _SHOWN * 4]}" if issuer else "")
 
 
 def serial_of(certificate: Certificate) -> int | None:
@@ -92,7 +95,7 @@ def _readable(name: bytes) -> str:
         return ""
     try:
         return str(x509.Name.load(name).human_friendly)
-    except (ValueError, TypeError, LookupError):
+    except Exception:  # noqa: BLE001 - a stranger wrote it, in whatever types there are
         return ""
 
 
@@ -100,14 +103,4 @@ def _same_name(one: bytes, other: bytes) -> bool:
     """Whether two names are one, whatever kinds of strings they are written in."""
     if max(len(one), len(other)) > LONGEST_NAME:
         return False
-    known = _comparable(one)
-    return known is not None and known == _comparable(other)
-
-
-@lru_cache(maxsize=256)
-def _comparable(name: bytes) -> str | None:
-    """A name as RFC 5280 §7.1 compares it; None where it cannot be read."""
-    try:
-        return str(x509.Name.load(name).hashable)
-    except (ValueError, TypeError):
-        return None
+    return name_key(one) == name_key(other)

@@ -37,6 +37,7 @@ from smimefilter.pki.build import (
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
 from smimefilter.pki.crl import Crl
 from smimefilter.pki.export import key_pkcs8
+from smimefilter.pki.names import name_key
 from smimefilter.pki.request import UnreadableCsr, parsed_csr
 from smimefilter.ports.handlers import HandlerTrouble, Issued, NotIssued, Order
 from smimefilter.ports.keys import PRIVATE_KEY, Sealer
@@ -48,7 +49,6 @@ from smimefilter.ports.requests import (
     StoredAuthority,
 )
 from smimefilter.ports.stores import Certificates, Crls, WrappedKey
-from smimefilter.trust.names import name_key
 
 BACKDATED: Final = timedelta(hours=1)  # clocks of others may be behind
 LONGEST: Final = 36_500  # days

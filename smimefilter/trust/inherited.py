@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import dsa
 
 from smimefilter.pki import tlv
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
+from smimefilter.pki.names import NameKey
 
 from .link import Link
-from .names import NameKey
 from .outline import public_key_of
 
 Index = MutableMapping[NameKey, list[Link]]  # by subject

@@ -11,11 +11,11 @@ from typing import Final
 
 from smimefilter.pki.certificate import UnreadableCertificate
 from smimefilter.pki.crl import Crl
+from smimefilter.pki.names import name_key
 from smimefilter.pki.points import ALL_REASONS
 from smimefilter.pki.revoked import Revocation
 
 from .link import Link
-from .names import name_key
 from .proofs import Proofs
 from .scopes import Place, PlaceName, place_names
 from .signature import Scheme, scheme_of, verifies

@@ -21,6 +21,7 @@ from typing import Final
 
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate, is_ca
 from smimefilter.pki.crl import Crl
+from smimefilter.pki.names import NameKey, name_key
 from smimefilter.pki.ocsp import OcspAnswer
 from smimefilter.pki.tlv import BadDer
 
@@ -28,7 +29,6 @@ from .ctl import TrustList
 from .inherited import make_whole, whole
 from .issued import IssuedCrl
 from .link import Link
-from .names import NameKey, name_key
 from .outline import may_be_ca, may_sign_crls, subject_of
 
 NO_TRUST_LIST: Final = TrustList()

@@ -16,9 +16,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
+from smimefilter.pki.names import NameKey, name_key
 
 from .constraints import MailConstraints, mail_constraints
-from .names import NameKey, name_key
 from .outline import signature_algorithm, signed_part
 from .policies import Policies, policies_of
 from .proofs import Proofs

@@ -29,6 +29,7 @@ from datetime import datetime
 from typing import Final
 
 from smimefilter.base.reasons import Because, Reason
+from smimefilter.pki.names import NameKey
 from smimefilter.pki.ocsp import OcspAnswer
 from smimefilter.pki.points import ALL_REASONS
 from smimefilter.pki.revoked import REMOVED, Revocation
@@ -37,7 +38,6 @@ from .delta import base_of, listing_together
 from .issued import IssuedCrl
 from .knowledge import Knowledge, newness
 from .link import Link
-from .names import NameKey
 from .ocsp import Told, ocsp_key, ocsp_urls, told
 from .path import day, reason
 from .search import Way

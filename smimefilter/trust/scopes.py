@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 from smimefilter.pki import tlv
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
+from smimefilter.pki.names import NameKey, name_key, relative_key
 from smimefilter.pki.points import ALL_REASONS, Point, PointName, read_points
 
-from .names import NameKey, name_key, relative_key
 from .outline import CRL_POINTS, extension_of
 
 _DIRECTORY_NAME = 0xA4

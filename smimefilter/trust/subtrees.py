@@ -22,9 +22,9 @@ from cryptography.x509.oid import NameOID
 
 from smimefilter.base.address import BadAddress, address_key
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
+from smimefilter.pki.names import NameKey, name_key
 
 from .constraints import EVERYTHING, MOST, address_base, bases_of, dotted_ends, name_constraints
-from .names import NameKey, name_key
 
 Based = tuple[str, Any]  # kind, and a base in its comparable form; None: nothing is within it
 Named = tuple[str, frozenset[Any] | None]  # kind, and all bases a name is within; None: it

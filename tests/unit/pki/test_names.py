@@ -8,7 +8,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smimefilter.trust.names import name_key
+from smimefilter.pki.names import name_key
 from smimefilter.trust.outline import may_be_ca, signature_algorithm, subject_of
 from tests.support.pki import root
 
