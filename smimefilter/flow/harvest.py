@@ -13,7 +13,7 @@ Leaves deciding what may be learnt to `plan/`. Raises nothing while mail flows.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -21,6 +21,7 @@ from smimefilter.base.envelope import Delivered
 from smimefilter.plan.opened import Lesson
 from smimefilter.ports.journal import Journal, MailRecord
 from smimefilter.ports.stores import Certificates, Correspondent, Correspondents, Shelf
+from smimefilter.trust.branches import is_crowded
 
 from .snapshots import Snapshots
 
@@ -92,23 +93,29 @@ class Harvest:
         lessons = list(self._waiting.values())
         if not lessons:
             return
-        snapshot = self._snapshots.current.snapshot
-        said = []
+        await self._note_what_is_read(lessons)
+        knowledge = self._snapshots.current.snapshot.trust.knowledge
         for lesson in lessons:
-            known = snapshot.capabilities.get(lesson.address)
-            if lesson.capabilities is not None and lesson.capabilities != known:
-                when = lesson.said or NEVER
-                if when <= self._clock() + SKEW:  # or nothing he says later would count
-                    said.append(Correspondent(lesson.address, lesson.capabilities, when))
-        if said:  # first, so that who can be encrypted to is so as his program reads it
-            await self._correspondents.put(said)
-        knowledge = snapshot.trust.knowledge
-        for lesson in lessons:
+            learnt = []
+            for one in lesson.certificates:
+                if not is_crowded(one, knowledge, lesson.certificates):
+                    learnt.append(one)
+                    knowledge = knowledge.with_certificates([one])
             origin = f"signature of {lesson.address}"
-            learnt = [one for one in lesson.certificates if not knowledge.is_crowded(one)]
-            knowledge = knowledge.with_certificates(learnt)
             await self._certificates.add(learnt, Shelf.CERTIFICATES, origin)
         for lesson in lessons:
             if self._waiting.get(lesson.address) is lesson:
                 del self._waiting[lesson.address]
         self._journal.note("certificates of signatures stored", authors=len(lessons))
+
+    async def _note_what_is_read(self, lessons: Iterable[Lesson]) -> None:
+        """What programs read goes first, so that who can be encrypted to is so as his does."""
+        known, said = self._snapshots.current.snapshot.capabilities, []
+        for lesson in lessons:
+            reads = lesson.capabilities
+            if reads is not None and reads != known.get(lesson.address):
+                when = lesson.said or NEVER
+                if when <= self._clock() + SKEW:  # or nothing he says later would count
+                    said.append(Correspondent(lesson.address, reads, when))
+        if said:
+            await self._correspondents.put(said)

@@ -26,6 +26,7 @@ from smimefilter.pki.ocsp import OcspAnswer, Single, UnreadableOcsp, question
 from smimefilter.ports.journal import Journal
 from smimefilter.ports.net import FetchFailed, Net, Request
 from smimefilter.ports.stores import Certificates, OcspAnswers, Shelf
+from smimefilter.trust.branches import is_crowded
 from smimefilter.trust.knowledge import Knowledge
 from smimefilter.trust.link import Link
 from smimefilter.trust.ocsp import LONGEST, SKEW, issuer_urls
@@ -258,7 +259,7 @@ class Lookups:
             url = origins.get(certificate)
             if url is None:
                 continue
-            if self._knowledge.is_crowded(certificate):
+            if is_crowded(certificate, self._knowledge, origins):
                 why = FetchFailed("so many of its name are at hand that no more are stored")
                 self._failed("issuer not fetched", url, why, certificate)
                 continue

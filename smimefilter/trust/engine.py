@@ -244,12 +244,14 @@ class _Judgement:
         return _Outcome(Standing.BLACK_LISTED, (reason,), way)
 
     def _no_path(self, found: Found) -> _Outcome:
-        if not found.complete:
-            return _Outcome(Standing.UNTRUSTED, (self._reason(Because.PATH_LIMIT),))
-        details = dict.fromkeys(self._missing(way) for way in reversed(found.dead_ends))
         if self._rules.fetch_issuers:
             for way in found.dead_ends:
                 self._need_issuer(way[-1])
+            if not found.complete:  # others of its issuer's name may hide that it is missing
+                self._need_issuer(self._leaf)
+        if not found.complete:
+            return _Outcome(Standing.UNTRUSTED, (self._reason(Because.PATH_LIMIT),))
+        details = dict.fromkeys(self._missing(way) for way in reversed(found.dead_ends))
         reasons = tuple(self._reason(Because.NO_PATH, detail) for detail in details)
         return _Outcome(Standing.UNTRUSTED, reasons or (self._reason(Because.NO_PATH),))
 

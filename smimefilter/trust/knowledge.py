@@ -17,7 +17,7 @@ from datetime import datetime
 from functools import cached_property
 from itertools import chain
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate, is_ca
 from smimefilter.pki.crl import Crl
@@ -31,9 +31,11 @@ from .link import Link
 from .names import NameKey, name_key
 from .outline import may_be_ca, may_sign_crls, subject_of
 
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
 NO_TRUST_LIST: Final = TrustList()
 NO_ANSWERS: Final[Mapping[str, OcspAnswer]] = MappingProxyType({})
-CROWD: Final = 16  # certificates of one name; an administrator may import more
 _LIKELY: Final = 4  # certificates of one name whose keys are tried beforehand
 
 
@@ -81,13 +83,13 @@ class Knowledge:
         added = {one: Link(one) for one in more if one not in known and one not in self._roots}
         extra = _named(link for one, link in added.items() if _is_worth_knowing(one))
         names = {name: [*self._by_name.get(name, ()), *links] for name, links in extra.items()}
-        index = ChainMap(names, self._by_name)
+        index = _over(names, self._by_name)
         make_whole(names, index)
         links = {link.certificate: link for link in chain(*extra.values())}
         other = copy(self)
         other.__dict__.update(
             _authorities=(*self._authorities, *added),
-            _links=ChainMap(links, known),
+            _links=_over(links, known),
             _by_name=index,
             _crls_by_name=self._crls_by_name,
             _struck_keys=self._struck_keys | self._struck(links.values()),
@@ -114,19 +116,6 @@ class Knowledge:
     def named(self, name: NameKey) -> Sequence[Link]:
         """Roots, then other certificates of CAs and CRL signers, with this subject."""
         return self._by_name.get(name, ())
-
-    def is_crowded(self, certificate: Certificate) -> bool:
-        """Whether so many have its subject already that no other is learnt by itself. CAs, and
-        what may sign CRLs and is none, are counted apart: neither keeps the other out. Of what
-        issues nothing there is no crowd."""
-        if not _is_worth_knowing(certificate):
-            return False
-        may_be = may_be_ca(certificate.der)
-        try:
-            named = self.named(name_key(subject_of(certificate.der)))
-            return sum(may_be_ca(one.certificate.der) == may_be for one in named) >= CROWD
-        except BadDer:
-            return True
 
     def is_struck(self, link: Link) -> bool:
         """Black-listed itself, or a CA with the key of a CA that is."""
@@ -189,6 +178,11 @@ class Knowledge:
 def _is_worth_knowing(certificate: Certificate) -> bool:
     """Whether something may be issued by it, a certificate or a CRL."""
     return may_be_ca(certificate.der) or may_sign_crls(certificate.der)
+
+
+def _over(new: dict[_K, _V], old: MutableMapping[_K, _V]) -> ChainMap[_K, _V]:
+    """Both, the new before the old; as flat, however often there is something new."""
+    return ChainMap(new, *(old.maps if isinstance(old, ChainMap) else (old,)))
 
 
 def _named(links: Iterable[Link]) -> dict[NameKey, list[Link]]:

@@ -29,7 +29,7 @@ MAX_LENGTH: Final = 12  # certificates of one way
 MAX_WAYS: Final = 24  # to roots
 MAX_STEPS: Final = 150  # up, on all ways together
 MAX_CHECKS: Final = 150  # of signatures
-MAX_NAMED: Final = 1000  # certificates of one name looked at
+MANY: Final = 1000  # certificates of one name; to look at so many costs a step
 
 
 class Signed(Protocol):
@@ -133,11 +133,11 @@ class _Climb:
             return False
         top = way[-1]
         named = self._knowledge.named(top.issuer_name)
-        if len(named) > MAX_NAMED:
-            self.effort.fell_short = True
-        candidates = [link for link in named[:MAX_NAMED] if _may_issue(link, way)]
+        if not self.effort.spend(len(named) // MANY):
+            return False
+        candidates = [link for link in named if _may_issue(link, way)]
         if len(candidates) > 1:
-            candidates.sort(key=lambda link: not top.prefers(link))  # stable: roots stay first
+            candidates.sort(key=lambda link: _likelihood(link, top))  # stable: roots stay first
         return self._try(way, candidates)
 
     def _try(self, way: Way, candidates: list[Link]) -> bool:
@@ -152,6 +152,13 @@ class _Climb:
         if untried:
             self._untried.append((way, untried))
         return fits
+
+
+def _likelihood(candidate: Link, top: Link) -> int:
+    """What candidates are tried by: first those known to fit, then those hinted at."""
+    if top.knows(candidate) and top.signed_by(candidate):
+        return 0
+    return 1 if top.prefers(candidate) else 2
 
 
 def _may_issue(candidate: Link, way: Way) -> bool:

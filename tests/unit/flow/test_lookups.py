@@ -25,9 +25,10 @@ from smimefilter.policy.preferences import preference
 from smimefilter.policy.tree import Setting, Tree
 from smimefilter.ports.net import FetchFailed, Request
 from smimefilter.ports.stores import Shelf
+from smimefilter.trust.branches import CROWD
 from smimefilter.trust.cache import Trust
 from smimefilter.trust.ctl import Listing, TrustList, TrustListEntry
-from smimefilter.trust.knowledge import CROWD, Knowledge
+from smimefilter.trust.knowledge import Knowledge
 from smimefilter.trust.ocsp import ocsp_key
 from smimefilter.trust.verdict import IssuerNeed, Need, OcspNeed
 from tests.support.ocsp import HOUR, SIGNING, ocsp_answer, refusal
@@ -381,7 +382,7 @@ async def test_what_leads_to_no_root_is_not_stored() -> None:
 async def test_a_crowd_of_one_name_gets_no_larger() -> None:
     """Whoever has many certificates of a CA's name issued makes that CA's no harder to find."""
     crowd = [
-        ROOT.issue("Low of look-ups", ca=True, key=key_of("p256", f"low {n}"))
+        SUB.issue("Low of look-ups", ca=True, key=key_of("p256", f"low {n}"))
         for n in range(CROWD)
     ]
     scene = Scene(SUB, *crowd, fetch_issuers=True)
@@ -389,6 +390,16 @@ async def test_a_crowd_of_one_name_gets_no_larger() -> None:
     assert not await scene.meet(IssuerNeed(ERIN.certificate, ("http://aia.test/low",)))
     assert scene.known == [one.certificate for one in (SUB, *crowd)]
     assert "so many of its name" in str(scene.journal.troubles[0][1])
+
+
+async def test_self_made_namesakes_do_not_keep_the_true_issuer_from_being_fetched() -> None:
+    namesakes = [
+        root("Low of look-ups", key=key_of("p256", f"self-made {n}")) for n in range(2 * CROWD)
+    ]
+    scene = Scene(SUB, *namesakes, fetch_issuers=True)
+    served(scene)
+    assert isinstance(await scene.reply_to("erin@out.test"), Delivered)
+    assert scene.known[-1] == LOW.certificate
 
 
 @pytest.mark.parametrize("doubt", ["black-listed", "revoked"])

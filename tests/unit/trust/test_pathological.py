@@ -128,6 +128,27 @@ def test_an_issuer_beyond_the_bounds_is_found_where_its_key_is_hinted_at(
     assert work["signatures of certificates"] <= SEARCHING
 
 
+def test_an_issuer_is_found_behind_very_many_that_cannot_be_it(work, monkeypatch):
+    """They have the name, and are no CAs."""
+    monkeypatch.setattr(search, "MANY", 10)
+    top = root()
+    last = ca(top, "Same", key=key_of("p256", "the right one"))
+    usage = frozenset({"cRLSign"})
+    crowd = [top.issue("Same", key="p256", key_usage=usage, serial=n + 9) for n in range(100)]
+    assert verdict(mail(last), knowing([top], [*crowd, last])).usable
+    assert work["signatures of certificates"] <= search.MAX_LENGTH
+
+
+def test_a_missing_issuer_is_asked_for_however_many_have_its_name(work, monkeypatch):
+    monkeypatch.setattr(link.Link, "prefers", lambda *_: True)
+    missing = root("Same", key=key_of("p256", "the right one"))
+    bob = mail(missing, issuer_urls=("http://aia.test/same",))
+    found = verdict(bob, knowing([], of_one_name(500)), rules=TrustRules(fetch_issuers=True))
+    assert codes(found) == [Because.PATH_LIMIT]
+    assert [need.certificate for need in found.needs] == [bob.certificate]
+    assert work["signatures of certificates"] <= SEARCHING
+
+
 def test_ladders_double_the_ways_with_each_rung(work):
     """Two certificates of each CA: 2**10 ways to the root."""
     top = root(key="p256")
