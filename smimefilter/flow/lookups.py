@@ -4,7 +4,8 @@ Trust says what it needs (`Verdict.needs`); here it is fetched, and goes into th
 mails are decided from. Of many mails that need the same, one fetches and the others wait. What
 could not be had is not asked for again at once, so that a responder that is down delays one
 mail and not every one. Who asked goes on after a while with what is known then; the fetching
-goes on by itself.
+goes on by itself. Answers and issuers have places of their own, of which one host, or the CAs
+below one, have no more than a part (`lookup_places.py`); what finds no room is not fetched.
 
 Nothing fetched is trusted for having been fetched: an answer counts as far as `trust/ocsp.py`
 believes it, an issuer as far as a root is above it. Raises nothing but cancellation.
@@ -14,10 +15,12 @@ RFC 6960 Appendix A (HTTP), RFC 5280 §4.2.2.1 (caIssuers).
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
+from urllib.parse import urlsplit
 
 from smimefilter.base.errors import AdminError
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
@@ -35,19 +38,22 @@ from smimefilter.trust.revocation import worth
 from smimefilter.trust.search import search
 from smimefilter.trust.verdict import IssuerNeed, Need, OcspNeed
 
+from .lookup_places import Places, Room, Shares
 from .snapshots import Snapshots
 
 MOST: Final = 1 << 16  # octets of an answer, or of certificates
-AT_ONCE: Final = 8
-PATIENCE: Final = 60.0  # seconds for one need, all its URLs together
+AT_ONCE: Final = 8  # requests, of answers and of issuers each
+AT_ONCE_OF_A_HOST: Final = 2
+AT_ONCE_OF_A_BRANCH: Final = 4  # all that is below one CA below a root
+QUEUED: Final = 32  # needs under way for each request that may be
+PATIENCE: Final = 60.0  # seconds for one need, waiting and all its URLs together
+URL_PATIENCE: Final = 15.0  # seconds for one of its URLs
 SOONEST: Final = timedelta(minutes=1)  # between two tries
 LATEST: Final = timedelta(hours=1)
 HIGHEST: Final = 8  # certificates fetched above one
 OF_ONE: Final = 4  # issuers taken from one place
 _NONCE: Final = 32  # octets, RFC 9654 §2.1
 _REMEMBERED: Final = 10_000  # needs that were tried
-
-_Key = str | Certificate
 
 
 class Lookups:
@@ -69,9 +75,10 @@ class Lookups:
         self._certificates = certificates
         self._journal = journal
         self._clock = clock
-        self._places = asyncio.Semaphore(AT_ONCE)
-        self._under_way: dict[_Key, asyncio.Task[bool]] = {}
-        self._tried: dict[_Key, tuple[datetime, int]] = {}  # not again before; times in a row
+        self._places = {kind: Places(AT_ONCE) for kind in (OcspNeed, IssuerNeed)}
+        self._room = {kind: Room(AT_ONCE * QUEUED) for kind in (OcspNeed, IssuerNeed)}
+        self._under_way: dict[str, asyncio.Task[bool]] = {}
+        self._tried: dict[str, tuple[datetime, int]] = {}  # not again before; times in a row
 
     async def meet(self, needs: Iterable[Need], within: float) -> bool:
         """Fetch what can be had in so many seconds; whether anything is there now that was not
@@ -90,26 +97,34 @@ class Lookups:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _task(self, need: Need) -> asyncio.Task[bool] | None:
-        """What fetches this, if it is not too soon for that."""
+        """What fetches this, if it is not too soon for that and there is room."""
         key = _key(need)
-        task = self._under_way.get(key)
-        if task is None:
-            before, _ = self._tried.get(key, (None, 0))
-            if before is not None and self._clock() < before:
-                return None
-            task = self._under_way[key] = asyncio.create_task(self._fetch(key, need))
-            task.add_done_callback(lambda _: self._under_way.pop(key, None))
+        if key in self._under_way:
+            return self._under_way[key]
+        before, _ = self._tried.get(key, (None, 0))
+        if before is not None and self._clock() < before:
+            return None
+        room, shares = self._room[type(need)], _shares(need, need.urls[0], QUEUED)
+        if not room.has(shares):
+            return None
+        room.enter(shares)
+        task = self._under_way[key] = asyncio.create_task(self._fetch(key, need))
+
+        def end(_: asyncio.Task[bool]) -> None:
+            room.leave(shares)
+            del self._under_way[key]
+
+        task.add_done_callback(end)
         return task
 
-    async def _fetch(self, key: _Key, need: Need) -> bool:
+    async def _fetch(self, key: str, need: Need) -> bool:
         """Whether it could be had; an answer that is not believed is not asked for again and
         again either."""
         _, times = self._tried.pop(key, (None, 0))
         found = False
         try:
-            async with self._places:
-                async with asyncio.timeout(PATIENCE):
-                    found = await self._found(need)
+            async with asyncio.timeout(PATIENCE):
+                found = await self._found(need)
         except TimeoutError:
             where = AdminError(f"nothing within {PATIENCE:.0f} seconds", where=need.urls[0])
             self._journal.trouble("look-up given up", where)
@@ -127,6 +142,17 @@ class Lookups:
                 return await self._fetch_answer(need)
             case IssuerNeed():
                 return await self._fetch_issuer(need)
+
+    async def _fetched(self, need: Need, request: Request) -> bytes:
+        """What is at a URL. Raises `FetchFailed`."""
+        shares = _shares(need, request.url, 1)
+        async with self._places[type(need)].of(shares):
+            try:
+                async with asyncio.timeout(URL_PATIENCE):
+                    fetched = await self._net.fetch(request)
+            except TimeoutError:
+                raise FetchFailed(f"nothing within {URL_PATIENCE:.0f} seconds") from None
+        return fetched.content or b""
 
     # OCSP
 
@@ -161,17 +187,15 @@ class Lookups:
 
     async def _ask(self, url: str, need: OcspNeed) -> tuple[OcspAnswer, datetime]:
         nonce = secrets.token_bytes(_NONCE)
-        fetched = await self._net.fetch(
-            Request(
-                url,
-                MOST,
-                "application/ocsp-response",
-                body=question(need.certificate, need.issuer, nonce),
-                content_type="application/ocsp-request",
-                urgent=True,
-            )
+        request = Request(
+            url,
+            MOST,
+            "application/ocsp-response",
+            body=question(need.certificate, need.issuer, nonce),
+            content_type="application/ocsp-request",
+            urgent=True,
         )
-        answer = OcspAnswer.read(fetched.content or b"")
+        answer = OcspAnswer.read(await self._fetched(need, request))
         if answer.nonce is not None and answer.nonce != nonce:
             raise UnreadableOcsp("an answer to somebody else's question (its nonce differs)")
         single = _single(answer, need)
@@ -230,8 +254,8 @@ class Lookups:
         for url in need.urls:
             try:
                 accept = "application/pkix-cert, application/pkcs7-mime"
-                fetched = await self._net.fetch(Request(url, MOST, accept, urgent=True))
-                found = read(fetched.content or b"", keys=False).certificates
+                content = await self._fetched(need, Request(url, MOST, accept, urgent=True))
+                found = read(content, keys=False).certificates
             except (FetchFailed, UnreadableKeyFile) as trouble:
                 self._failed("issuer not fetched", url, trouble, need.certificate)
                 continue
@@ -275,8 +299,23 @@ class Lookups:
         self._journal.trouble(what, trouble, subject=about.subject)
 
 
-def _key(need: Need) -> _Key:
-    return need.key if isinstance(need, OcspNeed) else need.certificate
+def _key(need: Need) -> str:
+    return need.key if isinstance(need, OcspNeed) else need.certificate.sha256
+
+
+def _shares(need: Need, url: str, times: int) -> Shares:
+    """In whose name room is taken to ask about this at a URL, and how much these may have."""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        host = ""
+    shares = {f"host {host}": times * AT_ONCE_OF_A_HOST}
+    if isinstance(need, OcspNeed):
+        issuers = (need.issuer, *need.above)  # the root last
+        top = issuers[-2] if len(issuers) > 1 else issuers[0]
+        branch = hashlib.sha256(public_key_of(top.der)).hexdigest()
+        shares[f"branch {branch}"] = times * AT_ONCE_OF_A_BRANCH
+    return shares
 
 
 def _single(answer: OcspAnswer, need: OcspNeed) -> Single:

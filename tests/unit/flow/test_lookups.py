@@ -426,6 +426,71 @@ def test_times_make_sense() -> None:
     assert timedelta(0) < SOONEST < LATEST
 
 
+# who is slow
+
+
+async def hangs(_: Request) -> Any:
+    await asyncio.sleep(60)
+
+
+def other_needs(count: int, urls: Callable[[int], str], top: Issued) -> list[OcspNeed]:
+    """As if so many certificates below one CA named these URLs."""
+    of = (BOB.certificate, SUB.certificate)
+    above = (top.certificate, ROOT.certificate)
+    return [OcspNeed(f"other {n}", *of, (urls(n),), above) for n in range(count)]
+
+
+HOSTILE = ROOT.issue("Hostile of look-ups", ca=True, key="p256")
+
+
+@pytest.mark.parametrize("hosts", [1, 1000])
+async def test_slow_hosts_hold_up_only_what_names_them(hosts: int) -> None:
+    """One host, or as many as a CA below a root can name."""
+    scene = Scene(SUB)
+    slow = other_needs(500, lambda n: f"http://slow{n % hosts}.test/", HOSTILE)
+    scene.net.answers = {need.urls[0]: hangs for need in slow} | {URL: answering()}
+    assert not await scene.meet(*slow, within=0.01)
+    assert len(scene.sut._under_way) <= lookups.QUEUED * lookups.AT_ONCE_OF_A_BRANCH
+    async with asyncio.timeout(5):
+        assert await scene.meet(NEED)
+    await scene.sut.close()
+
+
+async def test_slow_issuers_hold_up_no_answers() -> None:
+    scene = Scene(SUB)
+    strangers = [
+        IssuerNeed(STRANGER.issue(f"S{n}", key="p256").certificate, (f"http://s{n}.test/",))
+        for n in range(20)
+    ]
+    scene.net.answers = {need.urls[0]: hangs for need in strangers} | {URL: answering()}
+    assert not await scene.meet(*strangers, within=0.01)
+    assert len(scene.net.requests) == lookups.AT_ONCE
+    async with asyncio.timeout(5):
+        assert await scene.meet(NEED)
+    await scene.sut.close()
+
+
+async def test_what_is_under_way_and_what_was_tried_is_bounded() -> None:
+    scene = Scene(SUB)
+    of = (BOB.certificate, SUB.certificate)
+    many = [OcspNeed(f"{n}", *of, (f"http://slow{n}.test/",), ()) for n in range(1000)]
+    scene.net.answers = {need.urls[0]: hangs for need in many}
+    assert not await scene.meet(*many, within=0.01)
+    assert len(scene.sut._under_way) <= lookups.QUEUED * lookups.AT_ONCE
+    await scene.sut.close()
+    assert not scene.sut._under_way
+    assert not await scene.meet(IssuerNeed(ERIN.certificate, ("http://aia.test/none",)))
+    assert ERIN.certificate.sha256 in scene.sut._tried  # and not its octets
+
+
+async def test_a_slow_url_leaves_time_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookups, "URL_PATIENCE", 0.05)
+    scene = Scene(SUB)
+    scene.net.answers = {URL: hangs, MIRROR: answering()}
+    assert await scene.meet(NEED)
+    assert "nothing within" in str(scene.journal.troubles[0][1])
+
+
 # answers that anybody could have sent
 
 
