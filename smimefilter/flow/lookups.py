@@ -53,6 +53,7 @@ LATEST: Final = timedelta(hours=1)
 HIGHEST: Final = 8  # certificates fetched above one
 OF_ONE: Final = 4  # issuers taken from one place
 _NONCE: Final = 32  # octets, RFC 9654 §2.1
+_CONTESTED: Final = 5  # times that another node may have been quicker
 _REMEMBERED: Final = 10_000  # needs that were tried
 
 
@@ -167,9 +168,22 @@ class Lookups:
                 self._failed("OCSP answer not fetched", url, trouble, need.certificate)
                 continue
             self._snapshots.learn(need.key, answer)
-            await self._answers.put(need.key, answer.der, until, self._clock())
+            await self._keep(need, answer, until)
             return True
         return False
+
+    async def _keep(self, need: OcspNeed, answer: OcspAnswer, until: datetime) -> None:
+        """Store it, unless another node has stored meanwhile what outranks it: that counts."""
+        for _ in range(_CONTESTED):
+            now = self._clock()
+            stored = await self._answers.get(need.key, now)
+            if stored is not None:
+                other = OcspAnswer.read(stored)
+                if self._is_genuine(other, need) and _outranked(answer, other, need):
+                    self._snapshots.learn(need.key, other)
+                    return
+            if await self._answers.put(need.key, answer.der, until, now, stored):
+                return
 
     async def _stored(self, need: OcspNeed) -> OcspAnswer | None:
         """What another node was told, if that is newer than what is at hand."""
@@ -203,12 +217,8 @@ class Lookups:
         if not found.status:  # anybody could have sent it
             raise UnreadableOcsp(found.words)
         known = self._known(need)
-        if known is not None:
-            before = _single(known, need)
-            if before.this_update > single.this_update:
-                raise UnreadableOcsp("an answer older than the one at hand")
-            if before.status == "revoked" and not _takes_back(single, before):
-                raise UnreadableOcsp("the one at hand says that it is revoked, and stays")
+        if known is not None and (why := _outranked(answer, known, need)):
+            raise UnreadableOcsp(why)
         return answer, _until(single, need)
 
     def _known(self, need: OcspNeed) -> OcspAnswer | None:
@@ -324,6 +334,16 @@ def _single(answer: OcspAnswer, need: OcspNeed) -> Single:
     if single is None:
         raise UnreadableOcsp("an answer about other certificates")
     return single
+
+
+def _outranked(answer: OcspAnswer, other: OcspAnswer, need: OcspNeed) -> str:
+    """Why an answer must not take the place of another one; empty when it may."""
+    single, before = _single(answer, need), _single(other, need)
+    if before.this_update > single.this_update:
+        return "an answer older than the one at hand"
+    if before.status == "revoked" and not _takes_back(single, before):
+        return "the one at hand says that it is revoked, and stays"
+    return ""
 
 
 def _takes_back(single: Single, revoked: Single) -> bool:

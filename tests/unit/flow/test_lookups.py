@@ -54,8 +54,18 @@ class AnswerShelf:
     def __init__(self) -> None:
         self.kept: dict[str, tuple[bytes, datetime]] = {}
 
-    async def put(self, key: str, der: bytes, until: datetime, now: datetime) -> None:
+    async def put(
+        self,
+        key: str,
+        der: bytes,
+        until: datetime,
+        now: datetime,
+        instead_of: bytes | None = None,
+    ) -> bool:
+        if await self.get(key, now) != instead_of:
+            return False
         self.kept[key] = der, until
+        return True
 
     async def get(self, key: str, now: datetime) -> bytes | None:
         found = self.kept.get(key)
@@ -292,6 +302,33 @@ async def test_an_answer_of_another_node_is_taken_from_the_store() -> None:
     assert await scene.meet(NEED)
     assert scene.net.requests == []
     assert KEY in scene.snapshots.answers
+
+
+@pytest.mark.parametrize(
+    ("others", "stays"),
+    [
+        (ocsp_answer(BOB, SUB, "revoked", this_update=NOW - 2 * HOUR), True),
+        (ocsp_answer(BOB, SUB, this_update=NOW - HOUR / 2), True),
+        (ocsp_answer(BOB, SUB, this_update=NOW - 2 * HOUR), False),
+        (ocsp_answer(BOB, SUB, "revoked", by=SUB, this_update=NOW + 9 * HOUR), False),
+    ],
+    ids=["revoked", "newer", "older", "of the future"],
+)
+async def test_what_another_node_stored_meanwhile_is_respected(
+    others: bytes, stays: bool
+) -> None:
+    """It was told while this one was asking, and is not known here yet."""
+    scene = Scene(SUB)
+
+    async def meanwhile(request: Request) -> Any:
+        await scene.answers.put(KEY, others, NOW + 20 * HOUR, NOW)
+        status = "unknown" if stays else "good"  # which takes back nothing
+        return await answering(status, this_update=NOW - HOUR)(request)
+
+    scene.net.answers[URL] = meanwhile
+    assert await scene.meet(NEED)
+    assert (scene.answers.kept[KEY][0] == others) is stays
+    assert (scene.snapshots.answers[KEY].der == others) is stays
 
 
 async def test_a_mail_waits_for_the_answer_and_is_decided_by_it() -> None:
