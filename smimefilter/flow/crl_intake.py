@@ -1,10 +1,10 @@
 """What becomes of a fetched CRL: whether it is stored, and whose place it takes.
 
-One that a CA at hand signed takes the place of the older ones of its issuer, key and scope,
-never of a newer one; one that nobody at hand signed is kept for an administrator to see, and
-takes the place of nothing but the last such one from the same URL. Strangers may have had a
-hand in which URLs there are, so what is stored is bounded in octets, all together and of the
-unused.
+One that a CA below a root signed takes the place of the older ones of its issuer, key and
+scope, never of a newer one; one that nobody such signed is kept for an administrator to see,
+and takes the place of nothing but the last such one from the same URL. Strangers may have had a
+hand in which URLs there are, so what is stored is bounded in octets: of the used, and of the
+unused beside them.
 
 Leaves fetching to `crls.py`, what CRLs supersede to `trust/sources.py`;
 `docs/decisions/0011-crl-updates.md`. Raises `FetchFailed` and `UnreadableCrl` for what came,
@@ -40,10 +40,10 @@ from .crl_turns import Turns
 from .snapshots import Snapshots
 
 SKEW: Final = timedelta(minutes=5)  # clocks differ
-LARGEST_UNUSED: Final = 1 << 20  # octets of a CRL that nobody at hand signed
+LARGEST_UNUSED: Final = 1 << 20  # octets of a CRL that no CA below a root signed
 MOST_AT_ONCE: Final = 32  # CRLs at one place
 KEY_SHARE: Final = 8  # those of one key, beside one alone, may take one in so many octets
-UNUSED_SHARE: Final = 8  # all of these may take one in so many octets of what is stored
+UNUSED_SHARE: Final = 8  # all of these may take one in so many octets beside the used
 
 
 class Outcome(StrEnum):
@@ -86,7 +86,7 @@ class CrlIntake:
         turns: Turns,
         most: int,
     ) -> None:
-        """`most`: octets of all CRLs together."""
+        """`most`: octets of all used CRLs together."""
         self._snapshots = snapshots
         self._crls = crls
         self._clock = clock
@@ -140,7 +140,7 @@ class CrlIntake:
             most = f"a key has a share of {_mib(self._most // KEY_SHARE)} MiB of what is kept"
             return self.failed(source, f"{called}: not stored: {most}")
         is_successor = bool(gone) and not beyond_share  # never kept out by what others fill
-        if not is_successor and self._is_too_much(crl.crl, beside, self._most):
+        if not is_successor and await asyncio.to_thread(self._is_full_for, crl.crl, beside):
             most = f"no more than {_mib(self._most)} MiB are kept of all CRLs together"
             return self.failed(source, f"{called}: not stored: {most}")
         is_new = await self._crls.replace(crl.crl.der, gone, source.url)
@@ -154,6 +154,8 @@ class CrlIntake:
         signer = signer_of(crl, self._knowledge)
         if signer is None:
             return None, "no CA at hand signed it"
+        if not self._knowledge.leads_somewhere(signer):
+            return None, "no root at hand is above the CA that signed it"
         weak = weak_signature(crl.scheme, self._rules)
         return (None, weak) if weak else (signer, "")
 
@@ -192,8 +194,16 @@ class CrlIntake:
         taken = sum(len(at_hand[sha256].crl.der) for sha256 in beside)
         return crl.sha256 not in at_hand and taken + len(crl.der) > most
 
+    def _is_full_for(self, crl: Crl, beside: AbstractSet[str]) -> bool:
+        """Whether a CRL that is used goes beyond what may be stored; the unused have a share of
+        their own and take none of that."""
+        most = self._most
+        return self._is_too_much(crl, beside, most) and self._is_too_much(
+            crl, beside - self._unused(), most
+        )
+
     def _unused(self) -> set[str]:
-        """Digests of the stored CRLs that nobody at hand signed."""
+        """Digests of the stored CRLs that no CA below a root signed."""
         found = self._at_hand.items()
         return {sha256 for sha256, crl in found if self._signer_of(crl)[0] is None}
 

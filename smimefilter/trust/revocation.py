@@ -1,7 +1,8 @@
 """What the CRLs at hand say about the certificates of a path.
 
 For each certificate below the root, the CRLs that may speak for it are asked from the newest
-down: those of its issuer, and those of the CRL issuers its distribution points name. Each that
+down, those last that no CA below a root made: those of its issuer, and those of the CRL issuers
+its distribution points name. Each that
 covers it, is in force and does not list it clears it for the reasons it would tell; it is clear
 when all reasons are told. A newer CRL supersedes the older ones of its scope; one of a doubtful
 signer only keeps them from clearing. Whatever is clear or superseded, every CRL that lists the
@@ -174,12 +175,9 @@ def worth(answer: OcspAnswer, need: OcspNeed, at: datetime, knowledge: Knowledge
 
 
 def crls_about(link: Link, knowledge: Knowledge) -> Sequence[IssuedCrl]:
-    """The CRLs that may speak for a certificate, the newest first."""
+    """The CRLs that may speak for a certificate, in the order in which they are asked."""
     others = set[NameKey]().union(*(place.issuers for place in link.places))
-    crls = list(knowledge.crls_named(link.issuer_name))
-    for name in others - {link.issuer_name}:
-        crls += knowledge.crls_named(name)
-    return sorted(crls, key=newness, reverse=True) if others else crls
+    return knowledge.crls_named(link.issuer_name, *(others - {link.issuer_name}))
 
 
 class _Asked:

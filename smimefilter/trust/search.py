@@ -14,14 +14,14 @@ Raises `UnreadableCertificate` when the certificate itself cannot be read.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from smimefilter.pki.certificate import UnreadableCertificate
 
-from .knowledge import Knowledge
 from .link import Link
+from .names import NameKey
 
 Way = tuple[Link, ...]  # from the certificate up
 
@@ -30,6 +30,19 @@ MAX_WAYS: Final = 24  # to roots
 MAX_STEPS: Final = 150  # up, on all ways together
 MAX_CHECKS: Final = 150  # of signatures
 MANY: Final = 1000  # certificates of one name; to look at so many costs a step
+
+
+class Known(Protocol):
+    """Certificates that ways are made of: a `Knowledge`."""
+
+    def named(self, name: NameKey, /) -> Sequence[Link]:
+        """Roots, then other certificates of CAs and CRL signers, with this subject."""
+
+    def is_root(self, link: Link, /) -> bool:
+        """Whether paths may end here."""
+
+    def is_struck(self, link: Link, /) -> bool:
+        """Black-listed."""
 
 
 class Signed(Protocol):
@@ -81,7 +94,7 @@ class Found:
     complete: bool = True  # False: there may be more, the search was cut short
 
 
-def search(leaf: Link, knowledge: Knowledge) -> Found:
+def search(leaf: Link, knowledge: Known) -> Found:
     """All ways up from `leaf`, which stands first in each."""
     found, climb = Found(), _Climb(leaf, knowledge, Effort())
     for way in climb:
@@ -98,7 +111,7 @@ def search(leaf: Link, knowledge: Knowledge) -> Found:
     return found
 
 
-def ways_to(anchor: Link, leaf: Link, knowledge: Knowledge, effort: Effort) -> Iterator[Way]:
+def ways_to(anchor: Link, leaf: Link, knowledge: Known, effort: Effort) -> Iterator[Way]:
     """The ways up from `leaf` to this one root, the shortest first, black-listed or not."""
     climb = _Climb(leaf, knowledge, effort)
     for way in climb:
@@ -112,7 +125,7 @@ class _Climb:
     """The ways up, the shortest first, each as long as it `goes_on`. Where a key is found that
     fits, others are tried when no way is left: what is in vain comes last."""
 
-    def __init__(self, leaf: Link, knowledge: Knowledge, effort: Effort) -> None:
+    def __init__(self, leaf: Link, knowledge: Known, effort: Effort) -> None:
         self.effort: Final = effort
         self._knowledge: Final = knowledge
         self._open: Final[deque[Way]] = deque([(leaf,)])

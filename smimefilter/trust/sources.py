@@ -77,8 +77,10 @@ def crl_urls(certificate: Certificate) -> tuple[str, ...]:
 
 
 def signer_of(crl: IssuedCrl, knowledge: Knowledge) -> Link | None:
-    """A certificate at hand whose key signed the CRL and may; None when there is none."""
-    for link in knowledge.named(crl.issuer_name):
+    """A certificate at hand whose key signed the CRL and may, if there is one with a root
+    above it that one; None when there is none."""
+    named = knowledge.named(crl.issuer_name)
+    for link in sorted(named, key=lambda link: not knowledge.leads_somewhere(link)):
         try:
             if link.may_sign_crls and crl.signed_by(link):
                 return link

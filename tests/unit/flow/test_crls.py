@@ -290,12 +290,34 @@ async def test_one_of_tomorrow_takes_the_place_when_it_is_in_force() -> None:
 
 async def test_its_ca_comes_later() -> None:
     scene = Scene(authorities=(SUB, BOB))
-    der = crl(STRANGER)
+    late = ROOT.issue("Late CA", ca=True, key="p256")
+    der = crl(late)
     assert (await scene.fetch(SUBS, der)).outcome is Outcome.INVALID
-    scene.authorities = (SUB, BOB, STRANGER)
+    scene.authorities = (SUB, BOB, late)
     scene.load()
     assert (await scene.fetch(SUBS, der)).outcome is Outcome.UNCHANGED
     assert scene.crls.ders == [der]
+
+
+async def test_a_stranger_with_the_name_of_a_ca_signs_no_crl_of_it() -> None:
+    """His certificate is at hand, as it came with a mail; no root is above it."""
+    namesake = root("Sub of CRLs", key="p384")
+    scene, good = Scene(authorities=(namesake, SUB, BOB)), crl(hours=5, number=1)
+    await scene.fetch(SUBS, good)
+    forged = crl(namesake, number=99)
+    update = await scene.fetch(SUBS, forged)
+    assert update.outcome is Outcome.INVALID
+    assert "not used: no root at hand is above the CA that signed it" in update.source.outcome
+    assert (await scene.fetch(SUBS, newer := crl(number=2))).outcome is Outcome.NEW
+    assert scene.crls.ders == [forged, newer]
+
+
+async def test_unused_crls_spend_nothing_of_what_used_ones_may() -> None:
+    forged, good = crl(key=STRANGER.key), crl()
+    scene = Scene(most=8 * len(forged))
+    assert "kept, not used" in (await scene.fetch(OTHER, forged)).source.outcome
+    scene.sut._intake._most = len(good) + 64
+    assert (await scene.fetch(SUBS, good)).outcome is Outcome.NEW
 
 
 @pytest.mark.parametrize(

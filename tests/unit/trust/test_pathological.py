@@ -187,7 +187,7 @@ def test_long_chains(work, length):
 # CRLs
 
 
-def test_forged_crls_of_one_name(work):
+def test_forged_crls_of_one_name_keep_nobody_from_the_true_one(work):
     """They are newer than the real one, and there are more than anybody would look at."""
     top = root(key="p256")
     bob, stranger = mail(top), key_of("p256", "stranger")
@@ -196,13 +196,28 @@ def test_forged_crls_of_one_name(work):
         for n in range(2, 502)
     ]
     found = verdict(bob, knowing([top], crls=[*forged, top.crl()]), rules=NEEDS_CRL)
-    assert found.standing is Standing.UNTRUSTED
-    assert Because.NO_CRL_REQUIRED in codes(found)
-    assert work["signatures of CRLs"] <= signers.MAX_STEPS
+    assert codes(found) == [Because.VALID_PATH, Because.CRL_CHECKED]
+    assert work["signatures of CRLs"] == len(forged) + 1
+
+
+@pytest.mark.parametrize("self_made", [0, 40])
+def test_forged_crls_that_list_it_revoke_nobody_and_cut_nothing_short(work, self_made):
+    """Nor do certificates of the CA's name that strangers made, of the keys that signed them
+    or of others: what leads to no root is not tried."""
+    top = root(key="p256")
+    bob, names = mail(top), [key_of("p256", f"self-made {n}") for n in range(40)]
+    strangers = [root(key=key) for key in names[:self_made]]
+    forged = [
+        special_crl(top, [bob], number=n, key=names[n % 40], this_update=NOW)
+        for n in range(400)
+    ]
+    known = knowing([top], strangers, [*forged, top.crl()])
+    found = verdict(bob, known, rules=NEEDS_CRL)
+    assert codes(found) == [Because.VALID_PATH, Because.CRL_CHECKED]
+    assert work["signatures of CRLs"] == len(forged) + 1
 
 
 def test_a_revocation_below_forged_crls_is_not_lost(work):
-    """What cannot be looked at for all the forged ones is no reason to trust."""
     top = root(key="p256")
     bob, stranger = mail(top), key_of("p256", "stranger")
     forged = [
@@ -210,8 +225,8 @@ def test_a_revocation_below_forged_crls_is_not_lost(work):
         for n in range(2, 502)
     ]
     found = verdict(bob, knowing([top], crls=[*forged, top.crl([bob])]))
-    assert (found.standing, codes(found)[0]) == (Standing.UNTRUSTED, Because.PATH_LIMIT)
-    assert work["signatures of CRLs"] <= signers.MAX_STEPS
+    assert (found.standing, codes(found)[0]) == (Standing.REVOKED, Because.REVOKED)
+    assert work["signatures of CRLs"] == len(forged) + 1
 
 
 def test_crls_of_a_name_that_many_have(work):
@@ -225,7 +240,11 @@ def test_crls_of_a_name_that_many_have(work):
         special_crl(one, number=n, this_update=NOW - timedelta(minutes=n + 1))
         for n, one in enumerate(others)
     ]
-    found = verdict(mail(top), knowing([top], others, crls), rules=NEEDS_CRL)
+    known = knowing([top], others, crls)
+    known.prepare()
+    assert work["signatures of CRLs"] <= len(crls) * (len(others) + 1)
+    work.clear()
+    found = verdict(mail(top), known, rules=NEEDS_CRL)
     assert found.standing is Standing.UNTRUSTED
     assert work["signatures of CRLs"] <= signers.MAX_STEPS
     assert work["signatures of certificates"] <= SEARCHING + signers.MAX_STEPS
