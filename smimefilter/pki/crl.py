@@ -11,7 +11,7 @@ RFC 5280 §5. Raises `UnreadableCrl`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -95,6 +95,10 @@ class Crl:
             return self._index.find(serial)
         own = (self.issuer_der,)
         return self._index.find(serial, lambda names: any(map(whose, names or own)))
+
+    def entries(self) -> Iterator[tuple[int, Revocation]]:
+        """Serial number and entry of each, in no order, whosever certificates they are for."""
+        return iter(self._index)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Crl) and self.der == other.der

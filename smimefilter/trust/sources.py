@@ -11,7 +11,7 @@ RFC 5280 §4.2.1.13 (distribution points), §4.2.1.15 (freshest CRL), §5.2.3 (n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Final
@@ -21,6 +21,7 @@ from smimefilter.pki import tlv
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
 from smimefilter.pki.points import read_points
 
+from .delta import takes_back
 from .issued import IssuedCrl
 from .knowledge import Knowledge, newness
 from .link import Link
@@ -107,9 +108,38 @@ def _is_of_no_use(link: Link, knowledge: Knowledge, rules: TrustRules, at: datet
 
 
 def superseded(new: IssuedCrl, signer: Link, others: Iterable[IssuedCrl]) -> list[IssuedCrl]:
-    """Those of `others` that `new` takes the place of. `signer`: whose key signed it."""
-    rivals = [old for old in others if _is_rival(new, signer, old)]
-    return [old for old in rivals if newness(old) <= newness(new)]
+    """Those of `others` that `new` takes the place of. `signer`: whose key signed it. An
+    earlier delta that says what a later one would take back is kept until there is a newer
+    complete CRL."""
+    series = [old for old in others if _is_of_series(new, signer, old)]
+    return [old for old in series if _is_out(old, new, series)]
+
+
+def _is_out(old: IssuedCrl, new: IssuedCrl, series: Sequence[IssuedCrl]) -> bool:
+    if newness(old) > newness(new):
+        return False
+    if not new.crl.is_delta:
+        return not old.crl.is_delta or _is_between_deltas(old, new, series)
+    return old.crl.is_delta and (
+        _is_complete_since(old, new, series) or not takes_back(new, old)
+    )
+
+
+def _is_between_deltas(old: IssuedCrl, new: IssuedCrl, series: Sequence[IssuedCrl]) -> bool:
+    """Whether a delta is older than a complete CRL, and not the newest delta."""
+    return newness(old) < newness(new) and any(
+        other.crl.is_delta and newness(other) > newness(old) for other in series
+    )
+
+
+def _is_complete_since(old: IssuedCrl, new: IssuedCrl, series: Sequence[IssuedCrl]) -> bool:
+    """Whether there is a complete CRL newer than one delta and not newer than another."""
+    return any(
+        not crl.crl.is_delta
+        and newness(crl) > newness(old)
+        and crl.crl.this_update <= new.crl.this_update
+        for crl in series
+    )
 
 
 def newer_than(
@@ -123,13 +153,12 @@ def newer_than(
 
 
 def _is_rival(new: IssuedCrl, signer: Link, old: IssuedCrl) -> bool:
-    """Of the same issuer, key, scope and kind. A CA that changed its key has two sets."""
-    return (
-        old.scope == new.scope
-        and old.crl.is_delta == new.crl.is_delta
-        and old.crl.sha256 != new.crl.sha256
-        and old.signed_by(signer)
-    )
+    return old.crl.is_delta == new.crl.is_delta and _is_of_series(new, signer, old)
+
+
+def _is_of_series(new: IssuedCrl, signer: Link, old: IssuedCrl) -> bool:
+    """Of the same issuer, key and scope. A CA that changed its key has two sets."""
+    return old.scope == new.scope and old.crl.sha256 != new.crl.sha256 and old.signed_by(signer)
 
 
 def _urls(der: bytes) -> Iterator[str]:

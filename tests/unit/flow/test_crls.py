@@ -11,6 +11,7 @@ from itertools import permutations
 from typing import Any, cast
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_der_x509_crl
 
@@ -25,6 +26,7 @@ from smimefilter.ports.net import Fetched, FetchFailed, Request
 from smimefilter.ports.stores import CrlEntry, CrlSource
 from smimefilter.trust.cache import Trust
 from smimefilter.trust.knowledge import Knowledge
+from smimefilter.trust.verdict import Purpose, Standing, TrustRules
 from tests.support.crls import special_crl
 from tests.support.pki import NOW, Issued, root
 from tests.support.points import point, pointed, url
@@ -251,6 +253,26 @@ async def test_others_stay() -> None:
     await scene.fetch(OTHER, delta)
     await scene.fetch(SUBS, new := crl(number=4))
     assert set(scene.crls.ders) == {of_root, delta, new}
+
+
+async def test_a_delta_cannot_take_back_what_the_last_one_revoked() -> None:
+    """Nor by being fetched in its place."""
+    scene = Scene()
+    reasons = x509.ReasonFlags
+    for came in (
+        crl(ROOT, hours=9, number=1),
+        crl(hours=9, number=1),
+        crl(hours=4, number=2, delta_of=1, revoked=[BOB], reason=reasons.key_compromise),
+        crl(hours=3, number=3, delta_of=1, revoked=[BOB], reason=reasons.remove_from_crl),
+        crl(hours=2, number=4, delta_of=1),
+    ):
+        await scene.fetch(SUBS, came)
+    trust = scene.snapshots.current.snapshot.trust
+    found = trust.verdict(BOB.certificate, Purpose.ANY, NOW, TrustRules())
+    assert found.standing is Standing.REVOKED
+    await scene.fetch(SUBS, newer := crl(number=5))
+    assert len(scene.crls.ders) == 3  # the root's, the last delta, and this
+    assert newer in scene.crls.ders
 
 
 async def test_what_nobody_signed_is_kept_and_takes_no_place() -> None:

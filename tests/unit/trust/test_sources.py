@@ -158,6 +158,45 @@ def test_a_ca_with_two_keys_has_two_sets() -> None:
     assert superseded(crl(number=2), SIGNER, [old]) == []
 
 
+def deltas(*entries: tuple[list[int], x509.ReasonFlags | None]) -> list[IssuedCrl]:
+    """One for each of these, an hour apart, the last one of now."""
+    first = NOW - timedelta(hours=len(entries))
+    return [
+        crl(
+            revoked=revoked, reason=reason, number=10 + n, delta_of=5,
+            this_update=first + timedelta(hours=n + 1),
+        )
+        for n, (revoked, reason) in enumerate(entries)
+    ]  # fmt: skip
+
+
+REMOVED, KEY = x509.ReasonFlags.remove_from_crl, x509.ReasonFlags.key_compromise
+HOLD = x509.ReasonFlags.certificate_hold
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "gone"),
+    [
+        (([7], KEY), ([7], REMOVED), False),
+        (([7], None), ([8], KEY), False),
+        (([7], KEY), ([], None), False),
+        (([7], KEY), ([7], HOLD), False),
+        (([7], KEY), ([7, 8], KEY), True),
+        (([7], HOLD), ([7], REMOVED), True),
+        (([7], REMOVED), ([], None), True),
+        (([], None), ([7], KEY), True),
+    ],
+)
+def test_a_delta_that_takes_back_takes_no_place(before: Any, after: Any, gone: bool) -> None:
+    old, new = deltas(before, after)
+    assert superseded(new, SIGNER, [old]) == ([old] if gone else [])
+    # a complete CRL that is newer than the old one settles it, whichever comes first
+    complete = crl(number=10, this_update=NOW - timedelta(minutes=30))
+    assert superseded(new, SIGNER, [old, complete]) == [old]
+    assert superseded(complete, SIGNER, [old, new]) == [old]
+    assert superseded(complete, SIGNER, [old]) == []  # the last delta stays
+
+
 def test_a_newer_one_is_found() -> None:
     new, other = crl(number=5), crl(number=4)
     assert newer_than(other, SIGNER, [new], NOW) is new
