@@ -18,6 +18,7 @@ from smimefilter.pki.certificate import Certificate, UnreadableCertificate
 from smimefilter.pki.tlv import BadDer
 
 from .knowledge import Knowledge
+from .link import Link
 from .names import name_key
 from .outline import may_be_ca, may_sign_crls, subject_of
 from .search import Way, search
@@ -25,7 +26,7 @@ from .search import Way, search
 Branch = bytes
 
 CROWD: Final = 16  # certificates of one name and branch; an administrator may import more
-_NOWHERE: Final = frozenset({b""})  # where what leads to no root is counted
+NOWHERE: Final = frozenset({b""})  # where what leads to no root is counted
 
 
 def branches_of(certificate: Certificate, knowledge: Knowledge) -> frozenset[Branch]:
@@ -33,6 +34,12 @@ def branches_of(certificate: Certificate, knowledge: Knowledge) -> frozenset[Bra
     itself issued is of the root's own."""
     ways = search(knowledge.link(certificate), knowledge).to_roots
     return frozenset(map(_branch, ways))
+
+
+def branches_below(issuer: Link, knowledge: Knowledge) -> frozenset[Branch]:
+    """The branches that what this CA issues comes by."""
+    ways = search(issuer, knowledge).to_roots
+    return frozenset(_branch((issuer, *way)) for way in ways)
 
 
 def is_crowded(
@@ -59,9 +66,9 @@ def is_crowded(
 
 def _counted_in(certificate: Certificate, knowledge: Knowledge) -> frozenset[Branch]:
     try:
-        return branches_of(certificate, knowledge) or _NOWHERE
+        return branches_of(certificate, knowledge) or NOWHERE
     except UnreadableCertificate:
-        return _NOWHERE
+        return NOWHERE
 
 
 def _branch(way: Way) -> Branch:

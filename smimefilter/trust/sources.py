@@ -3,7 +3,8 @@
 CAs say in the certificates they issue where the CRLs that cover these are. Places count where
 a root is above the certificate, of an end-user certificate where a CA at hand issued it: a
 stranger's certificate sends us nowhere. Nor do many places: what a CA below a root may have us
-fetch is bounded, for each certificate and together.
+fetch is bounded, for each certificate and together, and what one names takes no place of what
+another does.
 
 Leaves fetching to `flow/crls.py`, what a CRL is worth for a certificate to `revocation.py`.
 RFC 5280 §4.2.1.13 (distribution points), §4.2.1.15 (freshest CRL), §5.2.3 (numbers).
@@ -12,8 +13,9 @@ RFC 5280 §4.2.1.13 (distribution points), §4.2.1.15 (freshest CRL), §5.2.3 (n
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -21,6 +23,7 @@ from smimefilter.pki import tlv
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
 from smimefilter.pki.points import read_points
 
+from .branches import Branch, branches_below, branches_of
 from .delta import takes_back
 from .issued import IssuedCrl
 from .knowledge import Knowledge, newness
@@ -34,9 +37,8 @@ from .verdict import TrustRules
 SCHEMES: Final = frozenset({"http", "https", "ldap", "ldaps"})
 LONGEST: Final = 2000  # characters of a URL
 _URL: Final = 0x86  # GeneralName uniformResourceIdentifier
-MOST: Final = 4096  # URLs together; those of roots and what was stored first come first
+MOST: Final = 4096  # URLs together
 MOST_OF_ONE: Final = 16  # of one certificate
-_TRIALS: Final = 3  # end-user certificates that may vouch for one URL of one issuer
 
 
 class CrlPlaces:
@@ -45,30 +47,82 @@ class CrlPlaces:
 
     def __init__(self) -> None:
         self._known: Mapping[Certificate, tuple[str, ...]] = {}
+        self._branches: Mapping[str, AbstractSet[Branch]] = {}
 
     def of(self, knowledge: Knowledge, *, users: bool) -> set[str]:
-        """All URLs to fetch from; with `users` those in end-user certificates too."""
-        known = {
+        """All URLs to fetch from; with `users` those in end-user certificates too. If they are
+        too many, each branch gives one in turn."""
+        self._known = known = {
             certificate: self._known[certificate]
             if certificate in self._known
             else crl_urls(certificate)
             for certificate in knowledge.certificates
         }
-        self._known = known
-        found: set[str] = set()
-        vouched: dict[str, int] = {}
+        named = _Named(knowledge)
         for certificate, urls in known.items():
-            if not urls or found.issuperset(urls) or len(found) >= MOST:
-                continue
-            if may_be_ca(certificate.der):
-                if _leads_to_a_root(certificate, knowledge):
-                    found.update(urls)
-            elif users and all(vouched.get(url, 0) < _TRIALS for url in urls):
-                if _leads_to_a_root(certificate, knowledge):
-                    found.update(urls)
-                else:
-                    vouched.update((url, vouched.get(url, 0) + 1) for url in urls)
+            if urls and may_be_ca(certificate.der):
+                named.by_ca(certificate, urls)
+            elif urls and users:
+                named.by_user(certificate, urls)
+        found = set(islice(dict.fromkeys(named.in_turn()), MOST))
+        self._branches = {url: named.branches(url) for url in found}
         return found
+
+    def branches(self, url: str) -> AbstractSet[Branch]:
+        """The branches by which a URL was named the last time; none where it was not."""
+        return self._branches.get(url, frozenset())
+
+
+class _Named:
+    """The URLs that each branch names, in order."""
+
+    def __init__(self, knowledge: Knowledge) -> None:
+        self._knowledge: Final = knowledge
+        self._below: Final[dict[Link, frozenset[Branch]]] = {}  # by issuer
+        self._told: Final[set[tuple[Link, tuple[str, ...]]]] = set()  # what issuers name
+        self._urls: Final[dict[Branch, dict[str, None]]] = {}
+
+    def by_ca(self, certificate: Certificate, urls: tuple[str, ...]) -> None:
+        """What the certificate of a CA names, if a root is above it."""
+        try:
+            self._add(branches_of(certificate, self._knowledge), urls)
+        except UnreadableCertificate:
+            return
+
+    def by_user(self, certificate: Certificate, urls: tuple[str, ...]) -> None:
+        """What an end-user certificate names, if a CA below a root issued it. Of those that
+        name the same, one of each issuer is enough."""
+        link = Link(Certificate(certificate.der))  # what is read of it here is not kept
+        try:
+            for issuer in self._knowledge.named(link.issuer_name):
+                if (issuer, urls) not in self._told and self._is_issuer(issuer, link):
+                    self._told.add((issuer, urls))
+                    self._add(self._branches_below(issuer), urls)
+        except UnreadableCertificate:
+            return
+
+    def _is_issuer(self, issuer: Link, link: Link) -> bool:
+        if not issuer.certificate.is_ca or not self._branches_below(issuer):
+            return False
+        return link.signed_by(issuer)
+
+    def _branches_below(self, issuer: Link) -> frozenset[Branch]:
+        if issuer not in self._below:
+            self._below[issuer] = branches_below(issuer, self._knowledge)
+        return self._below[issuer]
+
+    def _add(self, branches: Iterable[Branch], urls: Iterable[str]) -> None:
+        for branch in branches:
+            self._urls.setdefault(branch, {}).update(dict.fromkeys(urls))
+
+    def branches(self, url: str) -> AbstractSet[Branch]:
+        """Those that name a URL."""
+        return frozenset(branch for branch, urls in self._urls.items() if url in urls)
+
+    def in_turn(self) -> Iterator[str]:
+        """The first ones of all branches, then the second ones, and so on."""
+        for row in zip_longest(*self._urls.values()):
+            yield from (url for url in row if url is not None)
 
 
 def crl_urls(certificate: Certificate) -> tuple[str, ...]:
@@ -186,10 +240,3 @@ def _url(general_name: bytes) -> str:
     except (tlv.BadDer, ValueError):
         return ""
     return url if known and len(url) <= LONGEST and url.isprintable() else ""
-
-
-def _leads_to_a_root(certificate: Certificate, knowledge: Knowledge) -> bool:
-    try:
-        return bool(search(knowledge.link(certificate), knowledge).to_roots)
-    except UnreadableCertificate:
-        return False

@@ -645,6 +645,47 @@ async def test_a_key_takes_a_share_and_keeps_no_successor_of_another_out() -> No
     assert (await scene.fetch(SUBS, crl(number=2))).outcome is Outcome.NEW
 
 
+async def test_all_below_one_ca_take_half_and_keep_no_other_out() -> None:
+    """However many CAs it makes, each with a key and a CRL."""
+    hostile = ROOT.issue("Hostile", ca=True, key="p256")
+    below = [hostile.issue(f"Below {n}", ca=True, key="p256") for n in range(12)]
+    first = crl(number=1, hours=3)
+    scene = Scene(authorities=(SUB, BOB, hostile, *below), most=10 * len(first))
+    assert (await scene.fetch(SUBS, first)).outcome is Outcome.NEW
+    update = await scene.fetch(OTHER, b"".join(pem(crl(one, hours=3)) for one in below))
+    assert update.outcome is Outcome.NEW
+    assert len(scene.crls.ders) in {5, 6}
+    larger = b"".join(pem(crl(one, number=2, revoked=range(1, 40))) for one in below)
+    await scene.fetch(OTHER, larger)  # in the place of what there is
+    assert (await scene.fetch(SUBS, crl(number=2))).outcome is Outcome.NEW
+    assert sum(map(len, scene.crls.ders)) < 12 * len(first)
+    assert (await scene.fetch(ROOTS, crl(ROOT))).outcome is Outcome.NEW
+
+
+async def test_many_slow_hosts_below_one_ca_hold_up_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(crls, "LOOK_EVERY", 0.001)
+
+    async def hangs(_: Request) -> Any:
+        await asyncio.sleep(60)
+
+    hostile = ROOT.issue("Hostile", ca=True, key="p256")
+    many = tuple(f"http://slow{n}.test/" for n in range(64))
+    below = [
+        hostile.issue(f"Below {n}", ca=True, key="p256", crl_urls=(*many[n::4], SUBS))
+        for n in range(4)
+    ]
+    scene = Scene(authorities=(hostile, *below, SUB, BOB))
+    scene.net.answers = {**dict.fromkeys(many, hangs), SUBS: crl()}
+    task = asyncio.create_task(scene.sut.run())
+    await until(lambda: bool(scene.crls.ders))
+    begun = [request.url for request in scene.net.requests if request.url in many]
+    assert len(begun) <= crls.AT_ONCE_OF_A_BRANCH
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 @pytest.mark.parametrize("doubt", ["revoked", "expired"])
 async def test_a_signer_in_doubt_takes_no_place(doubt: str) -> None:
     days = {"not_after": NOW - DAY} if doubt == "expired" else {}

@@ -229,6 +229,43 @@ def test_urls_are_only_followed_below_a_root_and_not_without_end(
     assert CrlPlaces().of(known, users=True) == {f"http://crl.test/{n}" for n in range(3)}
 
 
+def test_urls_of_one_ca_take_no_place_of_anothers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many it names, in however many certificates that are stored first."""
+    monkeypatch.setattr("smimefilter.trust.sources.MOST", 6)
+    hostile = ROOT.issue("Hostile", ca=True, key="p256")
+    below = [
+        hostile.issue(f"Below {n}", ca=True, key="p256", crl_urls=(f"http://evil.test/{n}",))
+        for n in range(8)
+    ]
+    users = [named(below[0], f"http://evil.test/user/{n}", PLACE) for n in range(8)]
+    bob, carol = named(SUB, PLACE), named(SUB, "http://crl.test/2")
+    known = knowing([ROOT], [hostile, *below, *users, SUB, bob, carol])
+    sut = CrlPlaces()
+    found = sut.of(known, users=True)
+    assert len(found) == 6
+    assert {PLACE, "http://crl.test/2"} <= found
+    assert len(sut.branches(PLACE)) in {1, 2}
+    assert knowing([ROOT], [SUB]).link(SUB.certificate).key in sut.branches(PLACE)
+
+
+def test_of_users_that_name_the_same_one_of_each_ca_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[Link] = []
+    signed_by = Link.signed_by
+
+    def counting(link: Link, issuer: Link) -> bool:
+        tried.append(link)
+        return signed_by(link, issuer)
+
+    impostor = root("Sub of sources", key="p384")
+    bobs = [named(impostor, PLACE), *(named(SUB, PLACE) for _ in range(20))]
+    known = knowing([ROOT], [SUB, *bobs])
+    monkeypatch.setattr(Link, "signed_by", counting)
+    assert CrlPlaces().of(known, users=True) == {PLACE}
+    assert len(tried) <= 4
+
+
 def test_a_black_listed_signer_is_in_doubt_whichever_certificate_it_uses() -> None:
     authority = root("Sources")
     below = authority.issue("Below", ca=True, key="p256")
