@@ -33,6 +33,7 @@ from .span import Span
 from .strength import weak_key
 from .verdict import IssuerNeed, Need, Purpose, Standing, TrustRules, Verdict
 
+MOST_REASONS: Final = 16  # of one verdict
 _OUT_OF_TIME: Final = {
     Because.EXPIRED: Standing.EXPIRED,
     Because.NOT_YET_VALID: Standing.NOT_YET_VALID,
@@ -88,7 +89,7 @@ def examine(
     verdict = Verdict(
         outcome.standing,
         purpose,
-        outcome.reasons,
+        _few(outcome.reasons, certificate),
         tuple(link.certificate for link in outcome.way),
         span.start,
         span.end,
@@ -270,6 +271,21 @@ class _Judgement:
 
     def _reason(self, because: Because, detail: str = "") -> Reason:
         return Reason(because, about=self._leaf.certificate.thumbprint, detail=detail)
+
+
+def _few(reasons: tuple[Reason, ...], about: Certificate) -> tuple[Reason, ...]:
+    """So many of the reasons, the first of each kind among them, and how many more there
+    are."""
+    if len(reasons) <= MOST_REASONS:
+        return reasons
+    firsts: dict[Because, int] = {}
+    for position, reason in enumerate(reasons):
+        firsts.setdefault(reason.because, position)
+    others = [position for position in range(len(reasons)) if position not in firsts.values()]
+    told = sorted([*firsts.values(), *others[: max(0, MOST_REASONS - 1 - len(firsts))]])
+    detail = str(len(reasons) - len(told))
+    more = Reason(Because.MORE_REASONS, about=about.thumbprint, detail=detail)
+    return (*(reasons[position] for position in told), more)
 
 
 def _with_others(best: _Outcome, others: Iterable[_Outcome]) -> _Outcome:

@@ -114,6 +114,10 @@ class Knowledge:
         link = known or Link(certificate)
         return whole(link, self._by_name) if certificate.inherits_parameters else link
 
+    def holds(self, certificate: Certificate) -> bool:
+        """Whether it is one of those that something may be issued by."""
+        return certificate in self._roots or certificate in self._links
+
     def is_root(self, link: Link) -> bool:
         """Whether paths may end here."""
         return link.certificate in self._roots

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from smimefilter.base.reasons import Because
 from smimefilter.pki.build import Identity
 from smimefilter.pki.certificate import Certificate
-from smimefilter.trust import constraints, issued, link, policies, search, signers
+from smimefilter.trust import constraints, engine, issued, link, policies, search, signers
 from smimefilter.trust.verdict import PolicyRules, Standing, TrustRules
 from tests.support.crls import special_crl
 from tests.support.pki import NOW, YEAR, Issued, key_of, root
@@ -227,6 +227,17 @@ def test_a_revocation_below_forged_crls_is_not_lost(work):
     found = verdict(bob, knowing([top], crls=[*forged, top.crl([bob])]))
     assert (found.standing, codes(found)[0]) == (Standing.REVOKED, Because.REVOKED)
     assert work["signatures of CRLs"] == len(forged) + 1
+
+
+def test_a_verdict_has_so_many_reasons_and_says_how_many_more_there_are():
+    top = root(key="p256")
+    bob = mail(top)
+    many = [special_crl(top, number=n, this_update=NOW, unknown=True) for n in range(300)]
+    many.append(special_crl(top, next_update=NOW - timedelta(minutes=1)))
+    found = verdict(bob, knowing([top], crls=many), rules=NEEDS_CRL)
+    assert len(found.reasons) == engine.MOST_REASONS
+    assert Because.CRL_STALE in codes(found)  # the last one, and the only one of its kind
+    assert str(found.reasons[-1]) == f"and more of these kinds [{300 + 2 - 15}]"
 
 
 def test_crls_of_a_name_that_many_have(work):
