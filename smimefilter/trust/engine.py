@@ -34,6 +34,7 @@ from .strength import weak_key
 from .verdict import IssuerNeed, Need, Purpose, Standing, TrustRules, Verdict
 
 MOST_REASONS: Final = 16  # of one verdict
+MOST_MISSING: Final = 8  # issuers that one verdict asks for, of the shortest ways
 _OUT_OF_TIME: Final = {
     Because.EXPIRED: Standing.EXPIRED,
     Because.NOT_YET_VALID: Standing.NOT_YET_VALID,
@@ -246,7 +247,7 @@ class _Judgement:
 
     def _no_path(self, found: Found) -> _Outcome:
         if self._rules.fetch_issuers:
-            for way in found.dead_ends:
+            for way in found.dead_ends[:MOST_MISSING]:
                 self._need_issuer(way[-1])
             if not found.complete:  # others of its issuer's name may hide that it is missing
                 self._need_issuer(self._leaf)
