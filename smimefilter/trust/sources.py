@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from itertools import islice, zip_longest
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from smimefilter.pki import tlv
@@ -28,7 +28,7 @@ from .delta import takes_back
 from .issued import IssuedCrl
 from .knowledge import Knowledge, newness
 from .link import Link
-from .outline import CRL_POINTS, FRESHEST_CRL, extension_of, may_be_ca
+from .outline import AUTHORITY_KEY, CRL_POINTS, FRESHEST_CRL, extension_of, issuer_of, may_be_ca
 from .revocation import RevocationCheck
 from .search import search
 from .span import Span
@@ -41,29 +41,40 @@ MOST: Final = 4096  # URLs together
 MOST_OF_ONE: Final = 16  # of one certificate
 
 
+class _Read(NamedTuple):
+    """What is read of a certificate: the URLs, its issuer, and its authorityKeyIdentifier."""
+
+    urls: tuple[str, ...]
+    issuer: bytes = b""
+    hint: bytes = b""
+
+
+_NOTHING: Final = _Read(())
+
+
 class CrlPlaces:
     """The URLs of a whole store, asked for again after each of its changes: certificates
     that were looked at before are not read again."""
 
     def __init__(self) -> None:
-        self._known: Mapping[Certificate, tuple[str, ...]] = {}
+        self._known: Mapping[Certificate, _Read] = {}
         self._branches: Mapping[str, AbstractSet[Branch]] = {}
 
     def of(self, knowledge: Knowledge, *, users: bool) -> set[str]:
         """All URLs to fetch from; with `users` those in end-user certificates too. If they are
         too many, each branch gives one in turn."""
-        self._known = known = {
-            certificate: self._known[certificate]
-            if certificate in self._known
-            else crl_urls(certificate)
-            for certificate in knowledge.certificates
-        }
+        same: dict[_Read, _Read] = {}  # of most certificates that is the same
+        known: dict[Certificate, _Read] = {}
+        for certificate in knowledge.certificates:
+            read = self._known.get(certificate) or _read(certificate)
+            known[certificate] = same.setdefault(read, read)
+        self._known = known
         named = _Named(knowledge)
-        for certificate, urls in known.items():
-            if urls and may_be_ca(certificate.der):
-                named.by_ca(certificate, urls)
-            elif urls and users:
-                named.by_user(certificate, urls)
+        for certificate, read in known.items():
+            if read.urls and may_be_ca(certificate.der):
+                named.by_ca(certificate, read.urls)
+            elif read.urls and users:
+                named.by_user(certificate, read)
         found = set(islice(dict.fromkeys(named.in_turn()), MOST))
         self._branches = {url: named.branches(url) for url in found}
         return found
@@ -80,6 +91,7 @@ class _Named:
         self._knowledge: Final = knowledge
         self._below: Final[dict[Link, frozenset[Branch]]] = {}  # by issuer
         self._told: Final[set[tuple[Link, tuple[str, ...]]]] = set()  # what issuers name
+        self._settled: Final[set[_Read]] = set()  # what there is no more to be told of
         self._urls: Final[dict[Branch, dict[str, None]]] = {}
 
     def by_ca(self, certificate: Certificate, urls: tuple[str, ...]) -> None:
@@ -89,22 +101,28 @@ class _Named:
         except UnreadableCertificate:
             return
 
-    def by_user(self, certificate: Certificate, urls: tuple[str, ...]) -> None:
+    def by_user(self, certificate: Certificate, read: _Read) -> None:
         """What an end-user certificate names, if a CA below a root issued it. Of those that
         name the same, one of each issuer is enough."""
-        link = Link(Certificate(certificate.der))  # what is read of it here is not kept
+        if read in self._settled:
+            return
+        link = Link(Certificate(certificate.der))  # what is parsed of it here is not kept
         try:
-            for issuer in self._knowledge.named(link.issuer_name):
-                if (issuer, urls) not in self._told and self._is_issuer(issuer, link):
-                    self._told.add((issuer, urls))
-                    self._add(self._branches_below(issuer), urls)
+            issuers = [
+                one for one in self._knowledge.named(link.issuer_name) if self._is_ca(one)
+            ]
+            issuers = [one for one in issuers if link.prefers(one)] or issuers
+            for issuer in issuers:
+                if (issuer, read.urls) not in self._told and link.signed_by(issuer):
+                    self._told.add((issuer, read.urls))
+                    self._add(self._branches_below(issuer), read.urls)
         except UnreadableCertificate:
             return
+        if all((issuer, read.urls) in self._told for issuer in issuers):
+            self._settled.add(read)
 
-    def _is_issuer(self, issuer: Link, link: Link) -> bool:
-        if not issuer.certificate.is_ca or not self._branches_below(issuer):
-            return False
-        return link.signed_by(issuer)
+    def _is_ca(self, issuer: Link) -> bool:
+        return issuer.certificate.is_ca and bool(self._branches_below(issuer))
 
     def _branches_below(self, issuer: Link) -> frozenset[Branch]:
         if issuer not in self._below:
@@ -129,6 +147,17 @@ def crl_urls(certificate: Certificate) -> tuple[str, ...]:
     """The URLs of a certificate's distribution points and freshest CRLs that can be fetched,
     in order, the first ones if they are many. What cannot be read names none."""
     return tuple(islice(dict.fromkeys(_urls(certificate.der)), MOST_OF_ONE))
+
+
+def _read(certificate: Certificate) -> _Read:
+    urls = crl_urls(certificate)
+    if not urls:
+        return _NOTHING
+    try:
+        der = certificate.der
+        return _Read(urls, issuer_of(der), extension_of(der, AUTHORITY_KEY) or b"")
+    except tlv.BadDer:
+        return _NOTHING
 
 
 def signer_of(crl: IssuedCrl, knowledge: Knowledge) -> Link | None:

@@ -149,6 +149,21 @@ def test_a_missing_issuer_is_asked_for_however_many_have_its_name(work, monkeypa
     assert work["signatures of certificates"] <= SEARCHING
 
 
+def test_of_many_missing_issuers_some_are_asked_for():
+    key = key_of("p256", "of many")
+    same = [
+        ca(
+            root(f"Missing {n}", key="p256"),
+            "Same",
+            key=key,
+            issuer_urls=(f"http://{n}.test/",),
+        )
+        for n in range(30)
+    ]
+    found = verdict(mail(same[0]), knowing([], same), rules=TrustRules(fetch_issuers=True))
+    assert len(found.needs) == engine.MOST_MISSING
+
+
 def test_ladders_double_the_ways_with_each_rung(work):
     """Two certificates of each CA: 2**10 ways to the root."""
     top = root(key="p256")
