@@ -18,10 +18,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from smimefilter.base.envelope import Delivered
+from smimefilter.pki.certificate import Certificate
 from smimefilter.plan.opened import Lesson
 from smimefilter.ports.journal import Journal, MailRecord
 from smimefilter.ports.stores import Certificates, Correspondent, Correspondents, Shelf
 from smimefilter.trust.branches import is_crowded
+from smimefilter.trust.knowledge import Knowledge
 
 from .snapshots import Snapshots
 
@@ -96,11 +98,7 @@ class Harvest:
         await self._note_what_is_read(lessons)
         knowledge = self._snapshots.current.snapshot.trust.knowledge
         for lesson in lessons:
-            learnt = []
-            for one in lesson.certificates:
-                if not is_crowded(one, knowledge, lesson.certificates):
-                    learnt.append(one)
-                    knowledge = knowledge.with_certificates([one])
+            learnt, knowledge = await asyncio.to_thread(_learnt, lesson, knowledge)
             origin = f"signature of {lesson.address}"
             await self._certificates.add(learnt, Shelf.CERTIFICATES, origin)
         for lesson in lessons:
@@ -119,3 +117,13 @@ class Harvest:
                     said.append(Correspondent(lesson.address, reads, when))
         if said:
             await self._correspondents.put(said)
+
+
+def _learnt(lesson: Lesson, knowledge: Knowledge) -> tuple[list[Certificate], Knowledge]:
+    """What is stored of a lesson, and the knowledge with that."""
+    learnt, wider = [], knowledge.with_certificates(lesson.certificates)
+    for one in lesson.certificates:
+        if not is_crowded(one, knowledge, wider):
+            learnt.append(one)
+            knowledge = knowledge.with_certificates([one])
+    return learnt, knowledge

@@ -133,7 +133,7 @@ class Lookups:
             self._journal.trouble("look-up failed: defect", error)
         wait = min(SOONEST * 2.0 ** min(times, 20), LATEST)
         if len(self._tried) >= _REMEMBERED:
-            self._tried.clear()
+            del self._tried[next(iter(self._tried))]  # the one tried longest ago
         self._tried[key] = (self._clock() + wait, 0 if found else times + 1)
         return found
 
@@ -288,12 +288,12 @@ class Lookups:
         self, way: tuple[Certificate, ...], origins: Mapping[Certificate, str]
     ) -> bool:
         """Store what was fetched and lies on the way; whether there was anything to."""
-        stored = False
+        stored, wider = False, self._knowledge.with_certificates(origins)
         for certificate in way:
             url = origins.get(certificate)
             if url is None:
                 continue
-            if is_crowded(certificate, self._knowledge, origins):
+            if is_crowded(certificate, self._knowledge, wider):
                 why = FetchFailed("so many of its name are at hand that no more are stored")
                 self._failed("issuer not fetched", url, why, certificate)
                 continue

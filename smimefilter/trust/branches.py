@@ -11,7 +11,6 @@ Raises `UnreadableCertificate` for a certificate that cannot be read.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from typing import Final
 
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
@@ -43,12 +42,12 @@ def branches_below(issuer: Link, knowledge: Knowledge) -> frozenset[Branch]:
 
 
 def is_crowded(
-    certificate: Certificate, knowledge: Knowledge, brought: Iterable[Certificate] = ()
+    certificate: Certificate, knowledge: Knowledge, wider: Knowledge | None = None
 ) -> bool:
     """Whether so many of its name have come by its branch that no other is learnt by itself.
-    `brought`: what came with it and may lead it to a root. CAs, and what may sign CRLs and is
-    none, are counted apart: neither keeps the other out. Of what issues nothing there is no
-    crowd."""
+    `wider`: the same with what came along and may lead it to a root. CAs, and what may sign
+    CRLs and is none, are counted apart: neither keeps the other out. Of what issues nothing
+    there is no crowd."""
     may_be = may_be_ca(certificate.der)
     if not (may_be or may_sign_crls(certificate.der)):
         return False
@@ -60,7 +59,7 @@ def is_crowded(
     if len(rivals) < CROWD:
         return False
     counts = Counter(branch for one in rivals for branch in _counted_in(one, knowledge))
-    own = _counted_in(certificate, knowledge.with_certificates(brought))
+    own = _counted_in(certificate, wider or knowledge)
     return all(counts[branch] >= CROWD for branch in own)
 
 

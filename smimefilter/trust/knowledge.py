@@ -34,7 +34,7 @@ from .link import Link
 from .names import NameKey, name_key
 from .outline import may_be_ca, may_sign_crls, subject_of
 from .proofs import MOST
-from .search import Found, search
+from .search import Effort, Found, search
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -65,6 +65,7 @@ class Knowledge:
         self._crls: Final = tuple(crls)
         self.answers = answers
         self._leading: dict[Link, bool] = {}
+        self._effort: Effort | None = None  # for what strangers brought, all together
         self._parted: dict[NameKey, tuple[Sequence[IssuedCrl], Sequence[IssuedCrl]]] = {}
 
     def with_answers(self, answers: Mapping[str, OcspAnswer]) -> Knowledge:
@@ -96,7 +97,8 @@ class Knowledge:
             _by_name=index,
             _crls_by_name=self._crls_by_name,
             _parted=self._parted,
-            _leading={},
+            _leading={link: True for link, leads in dict(self._leading).items() if leads},
+            _effort=Effort(),
             _struck_keys=self._struck_keys | self._struck(links.values()),
         )
         return other
@@ -145,7 +147,7 @@ class Knowledge:
         known = self._leading.get(link)
         if known is None:
             try:
-                found = search(link, self)
+                found = search(link, self, self._effort)
             except UnreadableCertificate:
                 found = Found()
             known = bool(found.to_roots or found.struck or not found.complete)

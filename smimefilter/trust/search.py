@@ -94,9 +94,10 @@ class Found:
     complete: bool = True  # False: there may be more, the search was cut short
 
 
-def search(leaf: Link, knowledge: Known) -> Found:
-    """All ways up from `leaf`, which stands first in each."""
-    found, climb = Found(), _Climb(leaf, knowledge, Effort())
+def search(leaf: Link, knowledge: Known, effort: Effort | None = None) -> Found:
+    """All ways up from `leaf`, which stands first in each. `effort`: what is left of that for
+    several searches."""
+    found, climb = Found(), _Climb(leaf, knowledge, effort or Effort())
     for way in climb:
         if knowledge.is_struck(way[-1]):
             found.struck.append(way)

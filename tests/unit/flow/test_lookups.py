@@ -520,6 +520,16 @@ async def test_what_is_under_way_and_what_was_tried_is_bounded() -> None:
     assert ERIN.certificate.sha256 in scene.sut._tried  # and not its octets
 
 
+async def test_of_what_was_tried_the_oldest_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lookups, "_REMEMBERED", 3)
+    scene = Scene(SUB)
+    for need in other_needs(5, lambda n: f"http://{n}.test/", SUB):
+        await scene.meet(need)
+    assert list(scene.sut._tried) == ["other 2", "other 3", "other 4"]
+
+
 async def test_a_slow_url_leaves_time_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lookups, "URL_PATIENCE", 0.05)
     scene = Scene(SUB)

@@ -255,6 +255,21 @@ def test_a_verdict_has_so_many_reasons_and_says_how_many_more_there_are():
     assert str(found.reasons[-1]) == f"and more of these kinds [{300 + 2 - 15}]"
 
 
+def test_what_a_mail_brings_is_looked_at_with_bounded_effort(work):
+    """Each of these may have signed the CRL, and may have issued each other."""
+    top = root(key="p256")
+    bob = mail(top)
+    junk = special_crl(top, [bob], this_update=NOW, key=key_of("p256", "nobody"))
+    known = knowing([top], crls=[junk, top.crl()])
+    known.prepare()
+    work.clear()
+    strangers = [root(key=key_of("p256", f"stranger {n}")).certificate for n in range(64)]
+    assert verdict(bob, known.with_certificates(strangers), rules=NEEDS_CRL).usable
+    bounds = SEARCHING + search.MAX_CHECKS + signers.MAX_CHECKS
+    assert work["signatures of certificates"] <= bounds
+    assert work["signatures of CRLs"] <= signers.MAX_CHECKS
+
+
 def test_crls_of_a_name_that_many_have(work):
     """Each CRL may be signed by each of them, and each of those has the same CRLs."""
     top = root("Same", key="p256")
