@@ -37,6 +37,7 @@ class Because(StrEnum):
     WEAK_ALGORITHM = "weak-algorithm"
     WEAK_KEY = "weak-key"
     PATH_LIMIT = "path-limit"
+    MORE_REASONS = "more-reasons"
     # certificates: usage
     KEY_USAGE = "key-usage"
     EXTENDED_KEY_USAGE = "extended-key-usage"
@@ -130,6 +131,7 @@ WORDING: Final[dict[Because, str]] = {
     Because.WEAK_ALGORITHM: "signed with an algorithm that is refused",
     Because.WEAK_KEY: "the key is too short",
     Because.PATH_LIMIT: "too many possible paths to a root to try them all",
+    Because.MORE_REASONS: "and more of these kinds",
     Because.KEY_USAGE: "its key usage does not allow this",
     Because.EXTENDED_KEY_USAGE: "its extended key usage does not allow e-mail",
     Because.UNKNOWN_CRITICAL: "it has a critical extension that is not understood",

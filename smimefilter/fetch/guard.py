@@ -61,6 +61,11 @@ _NOT_INTERNET_6: Final = tuple(
     )
 )
 _NAT64: Final = IPv6Network("64:ff9b::/96")
+_NOBODYS: Final[dict[int, IpAddress]] = {  # for documentation
+    4: IPv4Address("192.0.2.1"),
+    6: IPv6Address("2001:db8::1"),
+}
+_DISCARD: Final = 9
 # what inet_aton takes for an address although it does not look like one: 127.1, 0x7f.0.0.1
 _NUMBER: Final = re.compile(r"(?:.*\.)?(?:0x[0-9a-f]*|[0-9]+)\.?", re.IGNORECASE)
 
@@ -133,14 +138,40 @@ def _is_in(address: IpAddress, networks: Sequence[IpNetwork]) -> bool:
 
 
 def _is_of_this_host(address: IpAddress) -> bool:
-    """Whether an interface has it: only then can a socket be bound to it."""
-    family = socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6
+    """Whether what is sent there stays here. The kernel would send from the very address, or a
+    socket can be bound to it; that tells nothing where any address can be bound
+    (`ip_nonlocal_bind`). Where there is no socket to ask with, it is."""
     try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.bind((str(address), 0))
+        if _source_towards(address) == address:
+            return True
+        return _can_bind(address) and not _can_bind(_NOBODYS[address.version])
     except OSError:
-        return False
-    return True
+        return True
+
+
+def _source_towards(address: IpAddress) -> IpAddress | None:
+    """The address that the kernel would send from; None where there is no way. Nothing is
+    sent."""
+    with _probe(address) as probe:
+        try:
+            probe.connect((str(address), _DISCARD))
+        except OSError:
+            return None
+        return ip_address(probe.getsockname()[0])
+
+
+def _can_bind(address: IpAddress) -> bool:
+    with _probe(address) as probe:
+        try:
+            probe.bind((str(address), 0))
+        except OSError:
+            return False
+        return True
+
+
+def _probe(address: IpAddress) -> socket.socket:
+    family = socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6
+    return socket.socket(family, socket.SOCK_DGRAM)
 
 
 def _is_internet(address: IpAddress) -> bool:

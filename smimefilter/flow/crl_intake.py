@@ -1,10 +1,10 @@
 """What becomes of a fetched CRL: whether it is stored, and whose place it takes.
 
-One that a CA at hand signed takes the place of the older ones of its issuer, key and scope,
-never of a newer one; one that nobody at hand signed is kept for an administrator to see, and
-takes the place of nothing but the last such one from the same URL. Strangers may have had a
-hand in which URLs there are, so what is stored is bounded in octets, all together and of the
-unused.
+One that a CA below a root signed takes the place of the older ones of its issuer, key and
+scope, never of a newer one; one that nobody such signed is kept for an administrator to see,
+and takes the place of nothing but the last such one from the same URL. Strangers may have had a
+hand in which URLs there are, so what is stored is bounded in octets: of the used, and of the
+unused beside them.
 
 Leaves fetching to `crls.py`, what CRLs supersede to `trust/sources.py`;
 `docs/decisions/0011-crl-updates.md`. Raises `FetchFailed` and `UnreadableCrl` for what came,
@@ -29,6 +29,7 @@ from smimefilter.pki.keyfile import UnreadableKeyFile, read
 from smimefilter.plan.snapshot import trust_rules
 from smimefilter.ports.net import Fetched, FetchFailed
 from smimefilter.ports.stores import Crls, CrlSource
+from smimefilter.trust.branches import NOWHERE, Branch, branches_below
 from smimefilter.trust.issued import IssuedCrl
 from smimefilter.trust.knowledge import Knowledge
 from smimefilter.trust.link import Link
@@ -40,10 +41,11 @@ from .crl_turns import Turns
 from .snapshots import Snapshots
 
 SKEW: Final = timedelta(minutes=5)  # clocks differ
-LARGEST_UNUSED: Final = 1 << 20  # octets of a CRL that nobody at hand signed
+LARGEST_UNUSED: Final = 1 << 20  # octets of a CRL that no CA below a root signed
 MOST_AT_ONCE: Final = 32  # CRLs at one place
 KEY_SHARE: Final = 8  # those of one key, beside one alone, may take one in so many octets
-UNUSED_SHARE: Final = 8  # all of these may take one in so many octets of what is stored
+BRANCH_SHARE: Final = 2  # those of all below one CA below a root, likewise
+UNUSED_SHARE: Final = 8  # all of these may take one in so many octets beside the used
 
 
 class Outcome(StrEnum):
@@ -86,7 +88,7 @@ class CrlIntake:
         turns: Turns,
         most: int,
     ) -> None:
-        """`most`: octets of all CRLs together."""
+        """`most`: octets of all used CRLs together."""
         self._snapshots = snapshots
         self._crls = crls
         self._clock = clock
@@ -133,16 +135,8 @@ class CrlIntake:
         if doubtful:
             what = f"{called}: not taken: its signer is revoked, black-listed or expired"
             return self.failed(source, what, Outcome.INVALID)
-        beside = self._at_hand.keys() - gone
-        of_key = await asyncio.to_thread(_of_key, signer, others)
-        beyond_share = self._is_too_much(crl.crl, of_key - gone, self._most // KEY_SHARE)
-        if beyond_share and not gone and of_key:
-            most = f"a key has a share of {_mib(self._most // KEY_SHARE)} MiB of what is kept"
-            return self.failed(source, f"{called}: not stored: {most}")
-        is_successor = bool(gone) and not beyond_share  # never kept out by what others fill
-        if not is_successor and self._is_too_much(crl.crl, beside, self._most):
-            most = f"no more than {_mib(self._most)} MiB are kept of all CRLs together"
-            return self.failed(source, f"{called}: not stored: {most}")
+        if why := await asyncio.to_thread(self._no_room, crl.crl, signer, gone, others):
+            return self.failed(source, f"{called}: not stored: {why}")
         is_new = await self._crls.replace(crl.crl.der, gone, source.url)
         self._stored_since().append(crl)
         outcome = Outcome.NEW if is_new else Outcome.UNCHANGED
@@ -154,6 +148,8 @@ class CrlIntake:
         signer = signer_of(crl, self._knowledge)
         if signer is None:
             return None, "no CA at hand signed it"
+        if not self._knowledge.leads_somewhere(signer):
+            return None, "no root at hand is above the CA that signed it"
         weak = weak_signature(crl.scheme, self._rules)
         return (None, weak) if weak else (signer, "")
 
@@ -192,8 +188,46 @@ class CrlIntake:
         taken = sum(len(at_hand[sha256].crl.der) for sha256 in beside)
         return crl.sha256 not in at_hand and taken + len(crl.der) > most
 
+    def _no_room(
+        self, crl: Crl, signer: Link, gone: AbstractSet[str], others: Iterable[IssuedCrl]
+    ) -> str:
+        """Why there is no room for a CRL, if so. Within the shares of its key and its branch,
+        one that takes the place of others is never kept out by what there is beside."""
+        of_key = _of_key(signer, others)
+        beyond = self._is_too_much(crl, of_key - gone, self._most // KEY_SHARE)
+        if beyond and of_key and not gone:
+            return f"a key has a share of {_mib(self._most // KEY_SHARE)} MiB of what is kept"
+        beside = self._at_hand.keys() - gone
+        crowded = self._is_beyond_branch(crl, signer, beside)
+        if crowded and not gone:
+            share = _mib(self._most // BRANCH_SHARE)
+            return f"all below one CA have a share of {share} MiB of what is kept"
+        if gone and not (beyond or crowded):
+            return ""
+        # the unused have a share of their own and take none of this
+        full = self._is_too_much(crl, beside, self._most)
+        if full and self._is_too_much(crl, beside - self._unused(), self._most):
+            return f"no more than {_mib(self._most)} MiB are kept of all CRLs together"
+        return ""
+
+    def _is_beyond_branch(self, crl: Crl, signer: Link, beside: AbstractSet[str]) -> bool:
+        """Whether what is below the same CA below a root takes more than its share with it,
+        beside its first one."""
+        share = self._most // BRANCH_SHARE
+        if not self._is_too_much(crl, beside, share):
+            return False
+        of_branch: dict[Branch, set[str]] = {one: set() for one in self._branches(signer)}
+        for sha256, other in self._at_hand.items():
+            by = signer_of(other, self._knowledge) if sha256 in beside else None
+            for branch in of_branch.keys() & (self._branches(by) if by else frozenset()):
+                of_branch[branch].add(sha256)
+        return all(one and self._is_too_much(crl, one, share) for one in of_branch.values())
+
+    def _branches(self, signer: Link) -> frozenset[Branch]:
+        return branches_below(signer, self._knowledge) or NOWHERE
+
     def _unused(self) -> set[str]:
-        """Digests of the stored CRLs that nobody at hand signed."""
+        """Digests of the stored CRLs that no CA below a root signed."""
         found = self._at_hand.items()
         return {sha256 for sha256, crl in found if self._signer_of(crl)[0] is None}
 

@@ -33,6 +33,7 @@ from .snapshots import Snapshots
 LOOK_EVERY: Final = 1.0  # seconds between looks for a new snapshot
 AT_ONCE: Final = 16
 AT_ONCE_OF_A_HOST: Final = 4
+AT_ONCE_OF_A_BRANCH: Final = 4  # what is named below one CA below a root
 CLAIM_EVERY: Final = 15.0  # seconds between looks for URLs that are due
 ACCEPT: Final = "application/pkix-crl, application/x-pkcs7-crl, */*;q=0.1"
 
@@ -69,7 +70,7 @@ class CrlUpdates:
 
     async def run(self) -> None:
         """Fetch what is due, until cancelled. Trouble is logged, and stops nothing."""
-        under_way = _UnderWay()
+        under_way = _UnderWay(self._places)
         try:
             await self._run(under_way)
         finally:
@@ -119,7 +120,7 @@ class CrlUpdates:
             done(update)
 
         left = dict.fromkeys(urls)
-        under_way = _UnderWay()
+        under_way = _UnderWay(self._places)
         try:
             while left or under_way:
                 picked = under_way.pick(left)
@@ -202,10 +203,11 @@ class CrlUpdates:
 
 
 class _UnderWay:
-    """The URLs that are being fetched: so many at once, and so many of one host, so that a
-    slow host keeps no other one waiting."""
+    """The URLs that are being fetched: so many at once, and so many of one host and of one
+    branch, so that a slow host, or a CA that names many, keeps no other one waiting."""
 
-    def __init__(self) -> None:
+    def __init__(self, places: CrlPlaces) -> None:
+        self._places = places
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def __bool__(self) -> bool:
@@ -214,12 +216,16 @@ class _UnderWay:
     def pick(self, urls: Iterable[str]) -> list[str]:
         """Those of these that have a place now, in their order."""
         hosts = Counter(map(_host, self._tasks))
+        branches = Counter(one for url in self._tasks for one in self._places.branches(url))
         picked: list[str] = []
         for url in urls:
             if len(self._tasks) + len(picked) == AT_ONCE:
                 break
-            if url not in self._tasks and hosts[_host(url)] < AT_ONCE_OF_A_HOST:
-                hosts[_host(url)] += 1
+            host, named_by = _host(url), self._places.branches(url)
+            room = not named_by or min(branches[one] for one in named_by) < AT_ONCE_OF_A_BRANCH
+            if url not in self._tasks and hosts[host] < AT_ONCE_OF_A_HOST and room:
+                hosts[host] += 1
+                branches.update(named_by)
                 picked.append(url)
         return picked
 

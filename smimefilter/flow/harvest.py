@@ -14,14 +14,17 @@ Leaves deciding what may be learnt to `plan/`. Raises nothing while mail flows.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from smimefilter.base.envelope import Delivered
+from smimefilter.pki.certificate import Certificate
 from smimefilter.plan.opened import Lesson
 from smimefilter.ports.journal import Journal, MailRecord
 from smimefilter.ports.stores import Certificates, Correspondent, Correspondents, Shelf
+from smimefilter.trust.branches import is_crowded
+from smimefilter.trust.knowledge import Knowledge
 
 from .snapshots import Snapshots
 
@@ -108,21 +111,12 @@ class Harvest:
         lessons = list(self._waiting.values())
         if not lessons:
             return
-        snapshot = self._snapshots.current.snapshot
-        said = []
+        await self._note_what_is_read(lessons)
+        knowledge = self._snapshots.current.snapshot.trust.knowledge
+        stored = []
         for lesson in lessons:
-            known = snapshot.capabilities.get(lesson.address)
-            if lesson.capabilities is not None and lesson.capabilities != known:
-                when = lesson.said or NEVER
-                if when <= self._clock() + SKEW:  # or nothing he says later would count
-                    said.append(Correspondent(lesson.address, lesson.capabilities, when))
-        if said:  # first, so that who can be encrypted to is so as his program reads it
-            await self._correspondents.put(said)
-        knowledge, stored = snapshot.trust.knowledge, []
-        for lesson in lessons:
+            learnt, knowledge = await asyncio.to_thread(_learnt, lesson, knowledge)
             origin = f"{LEARNT} {lesson.address}"
-            learnt = [one for one in lesson.certificates if not knowledge.is_crowded(one)]
-            knowledge = knowledge.with_certificates(learnt)
             added = await self._certificates.add(learnt, Shelf.CERTIFICATES, origin)
             new = [
                 one.thumbprint[:16] for one, is_new in zip(learnt, added, strict=True) if is_new
@@ -133,6 +127,28 @@ class Harvest:
                 del self._waiting[_subject(lesson)]
         if stored:
             self._journal.note("certificates of signatures stored", of=stored)
+
+    async def _note_what_is_read(self, lessons: Iterable[Lesson]) -> None:
+        """What programs read goes first, so that who can be encrypted to is so as his does."""
+        known, said = self._snapshots.current.snapshot.capabilities, []
+        for lesson in lessons:
+            reads = lesson.capabilities
+            if reads is not None and reads != known.get(lesson.address):
+                when = lesson.said or NEVER
+                if when <= self._clock() + SKEW:  # or nothing he says later would count
+                    said.append(Correspondent(lesson.address, reads, when))
+        if said:
+            await self._correspondents.put(said)
+
+
+def _learnt(lesson: Lesson, knowledge: Knowledge) -> tuple[list[Certificate], Knowledge]:
+    """What is stored of a lesson, and the knowledge with that."""
+    learnt, wider = [], knowledge.with_certificates(lesson.certificates)
+    for one in lesson.certificates:
+        if not is_crowded(one, knowledge, wider):
+            learnt.append(one)
+            knowledge = knowledge.with_certificates([one])
+    return learnt, knowledge
 
 
 _Subject = tuple[str, str]  # address, and thumbprint of the signer's certificate

@@ -4,7 +4,8 @@ Trust says what it needs (`Verdict.needs`); here it is fetched, and goes into th
 mails are decided from. Of many mails that need the same, one fetches and the others wait. What
 could not be had is not asked for again at once, so that a responder that is down delays one
 mail and not every one. Who asked goes on after a while with what is known then; the fetching
-goes on by itself.
+goes on by itself. Answers and issuers have places of their own, of which one host, or the CAs
+below one, have no more than a part (`lookup_places.py`); what finds no room is not fetched.
 
 Nothing fetched is trusted for having been fetched: an answer counts as far as `trust/ocsp.py`
 believes it, an issuer as far as a root is above it. Raises nothing but cancellation.
@@ -14,10 +15,12 @@ RFC 6960 Appendix A (HTTP), RFC 5280 §4.2.2.1 (caIssuers).
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
+from urllib.parse import urlsplit
 
 from smimefilter.base.errors import AdminError
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
@@ -26,6 +29,7 @@ from smimefilter.pki.ocsp import OcspAnswer, Single, UnreadableOcsp, question
 from smimefilter.ports.journal import Journal
 from smimefilter.ports.net import FetchFailed, Net, Request
 from smimefilter.ports.stores import Certificates, OcspAnswers, Shelf
+from smimefilter.trust.branches import is_crowded
 from smimefilter.trust.knowledge import Knowledge
 from smimefilter.trust.link import Link
 from smimefilter.trust.ocsp import LONGEST, SKEW, issuer_urls
@@ -34,19 +38,23 @@ from smimefilter.trust.revocation import worth
 from smimefilter.trust.search import search
 from smimefilter.trust.verdict import IssuerNeed, Need, OcspNeed
 
+from .lookup_places import Places, Room, Shares
 from .snapshots import Snapshots
 
 MOST: Final = 1 << 16  # octets of an answer, or of certificates
-AT_ONCE: Final = 8
-PATIENCE: Final = 60.0  # seconds for one need, all its URLs together
+AT_ONCE: Final = 8  # requests, of answers and of issuers each
+AT_ONCE_OF_A_HOST: Final = 2
+AT_ONCE_OF_A_BRANCH: Final = 4  # all that is below one CA below a root
+QUEUED: Final = 32  # needs under way for each request that may be
+PATIENCE: Final = 60.0  # seconds for one need, waiting and all its URLs together
+URL_PATIENCE: Final = 15.0  # seconds for one of its URLs
 SOONEST: Final = timedelta(minutes=1)  # between two tries
 LATEST: Final = timedelta(hours=1)
 HIGHEST: Final = 8  # certificates fetched above one
 OF_ONE: Final = 4  # issuers taken from one place
 _NONCE: Final = 32  # octets, RFC 9654 §2.1
+_CONTESTED: Final = 5  # times that another node may have been quicker
 _REMEMBERED: Final = 10_000  # needs that were tried
-
-_Key = str | Certificate
 
 
 class Lookups:
@@ -68,9 +76,10 @@ class Lookups:
         self._certificates = certificates
         self._journal = journal
         self._clock = clock
-        self._places = asyncio.Semaphore(AT_ONCE)
-        self._under_way: dict[_Key, asyncio.Task[bool]] = {}
-        self._tried: dict[_Key, tuple[datetime, int]] = {}  # not again before; times in a row
+        self._places = {kind: Places(AT_ONCE) for kind in (OcspNeed, IssuerNeed)}
+        self._room = {kind: Room(AT_ONCE * QUEUED) for kind in (OcspNeed, IssuerNeed)}
+        self._under_way: dict[str, asyncio.Task[bool]] = {}
+        self._tried: dict[str, tuple[datetime, int]] = {}  # not again before; times in a row
 
     async def meet(self, needs: Iterable[Need], within: float) -> bool:
         """Fetch what can be had in so many seconds; whether anything is there now that was not
@@ -89,26 +98,34 @@ class Lookups:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _task(self, need: Need) -> asyncio.Task[bool] | None:
-        """What fetches this, if it is not too soon for that."""
+        """What fetches this, if it is not too soon for that and there is room."""
         key = _key(need)
-        task = self._under_way.get(key)
-        if task is None:
-            before, _ = self._tried.get(key, (None, 0))
-            if before is not None and self._clock() < before:
-                return None
-            task = self._under_way[key] = asyncio.create_task(self._fetch(key, need))
-            task.add_done_callback(lambda _: self._under_way.pop(key, None))
+        if key in self._under_way:
+            return self._under_way[key]
+        before, _ = self._tried.get(key, (None, 0))
+        if before is not None and self._clock() < before:
+            return None
+        room, shares = self._room[type(need)], _shares(need, need.urls[0], QUEUED)
+        if not room.has(shares):
+            return None
+        room.enter(shares)
+        task = self._under_way[key] = asyncio.create_task(self._fetch(key, need))
+
+        def end(_: asyncio.Task[bool]) -> None:
+            room.leave(shares)
+            del self._under_way[key]
+
+        task.add_done_callback(end)
         return task
 
-    async def _fetch(self, key: _Key, need: Need) -> bool:
+    async def _fetch(self, key: str, need: Need) -> bool:
         """Whether it could be had; an answer that is not believed is not asked for again and
         again either."""
         _, times = self._tried.pop(key, (None, 0))
         found = False
         try:
-            async with self._places:
-                async with asyncio.timeout(PATIENCE):
-                    found = await self._found(need)
+            async with asyncio.timeout(PATIENCE):
+                found = await self._found(need)
         except TimeoutError:
             where = AdminError(f"nothing within {PATIENCE:.0f} seconds", where=need.urls[0])
             self._journal.trouble("look-up given up", where)
@@ -116,7 +133,7 @@ class Lookups:
             self._journal.trouble("look-up failed: defect", error)
         wait = min(SOONEST * 2.0 ** min(times, 20), LATEST)
         if len(self._tried) >= _REMEMBERED:
-            self._tried.clear()
+            del self._tried[next(iter(self._tried))]  # the one tried longest ago
         self._tried[key] = (self._clock() + wait, 0 if found else times + 1)
         return found
 
@@ -126,6 +143,17 @@ class Lookups:
                 return await self._fetch_answer(need)
             case IssuerNeed():
                 return await self._fetch_issuer(need)
+
+    async def _fetched(self, need: Need, request: Request) -> bytes:
+        """What is at a URL. Raises `FetchFailed`."""
+        shares = _shares(need, request.url, 1)
+        async with self._places[type(need)].of(shares):
+            try:
+                async with asyncio.timeout(URL_PATIENCE):
+                    fetched = await self._net.fetch(request)
+            except TimeoutError:
+                raise FetchFailed(f"nothing within {URL_PATIENCE:.0f} seconds") from None
+        return fetched.content or b""
 
     # OCSP
 
@@ -140,9 +168,22 @@ class Lookups:
                 self._failed("OCSP answer not fetched", url, trouble, need.certificate)
                 continue
             self._snapshots.learn(need.key, answer)
-            await self._answers.put(need.key, answer.der, until, self._clock())
+            await self._keep(need, answer, until)
             return True
         return False
+
+    async def _keep(self, need: OcspNeed, answer: OcspAnswer, until: datetime) -> None:
+        """Store it, unless another node has stored meanwhile what outranks it: that counts."""
+        for _ in range(_CONTESTED):
+            now = self._clock()
+            stored = await self._answers.get(need.key, now)
+            if stored is not None:
+                other = OcspAnswer.read(stored)
+                if self._is_genuine(other, need) and _outranked(answer, other, need):
+                    self._snapshots.learn(need.key, other)
+                    return
+            if await self._answers.put(need.key, answer.der, until, now, stored):
+                return
 
     async def _stored(self, need: OcspNeed) -> OcspAnswer | None:
         """What another node was told, if that is newer than what is at hand."""
@@ -160,17 +201,15 @@ class Lookups:
 
     async def _ask(self, url: str, need: OcspNeed) -> tuple[OcspAnswer, datetime]:
         nonce = secrets.token_bytes(_NONCE)
-        fetched = await self._net.fetch(
-            Request(
-                url,
-                MOST,
-                "application/ocsp-response",
-                body=question(need.certificate, need.issuer, nonce),
-                content_type="application/ocsp-request",
-                urgent=True,
-            )
+        request = Request(
+            url,
+            MOST,
+            "application/ocsp-response",
+            body=question(need.certificate, need.issuer, nonce),
+            content_type="application/ocsp-request",
+            urgent=True,
         )
-        answer = OcspAnswer.read(fetched.content or b"")
+        answer = OcspAnswer.read(await self._fetched(need, request))
         if answer.nonce is not None and answer.nonce != nonce:
             raise UnreadableOcsp("an answer to somebody else's question (its nonce differs)")
         single = _single(answer, need)
@@ -178,12 +217,8 @@ class Lookups:
         if not found.status:  # anybody could have sent it
             raise UnreadableOcsp(found.words)
         known = self._known(need)
-        if known is not None:
-            before = _single(known, need)
-            if before.this_update > single.this_update:
-                raise UnreadableOcsp("an answer older than the one at hand")
-            if before.status == "revoked" and not _takes_back(single, before):
-                raise UnreadableOcsp("the one at hand says that it is revoked, and stays")
+        if known is not None and (why := _outranked(answer, known, need)):
+            raise UnreadableOcsp(why)
         return answer, _until(single, need)
 
     def _known(self, need: OcspNeed) -> OcspAnswer | None:
@@ -229,8 +264,8 @@ class Lookups:
         for url in need.urls:
             try:
                 accept = "application/pkix-cert, application/pkcs7-mime"
-                fetched = await self._net.fetch(Request(url, MOST, accept, urgent=True))
-                found = read(fetched.content or b"", keys=False).certificates
+                content = await self._fetched(need, Request(url, MOST, accept, urgent=True))
+                found = read(content, keys=False).certificates
             except (FetchFailed, UnreadableKeyFile) as trouble:
                 self._failed("issuer not fetched", url, trouble, need.certificate)
                 continue
@@ -253,12 +288,12 @@ class Lookups:
         self, way: tuple[Certificate, ...], origins: Mapping[Certificate, str]
     ) -> bool:
         """Store what was fetched and lies on the way; whether there was anything to."""
-        stored = False
+        stored, wider = False, self._knowledge.with_certificates(origins)
         for certificate in way:
             url = origins.get(certificate)
             if url is None:
                 continue
-            if self._knowledge.is_crowded(certificate):
+            if is_crowded(certificate, self._knowledge, wider):
                 why = FetchFailed("so many of its name are at hand that no more are stored")
                 self._failed("issuer not fetched", url, why, certificate)
                 continue
@@ -274,8 +309,23 @@ class Lookups:
         self._journal.trouble(what, trouble, subject=about.subject)
 
 
-def _key(need: Need) -> _Key:
-    return need.key if isinstance(need, OcspNeed) else need.certificate
+def _key(need: Need) -> str:
+    return need.key if isinstance(need, OcspNeed) else need.certificate.sha256
+
+
+def _shares(need: Need, url: str, times: int) -> Shares:
+    """In whose name room is taken to ask about this at a URL, and how much these may have."""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        host = ""
+    shares = {f"host {host}": times * AT_ONCE_OF_A_HOST}
+    if isinstance(need, OcspNeed):
+        issuers = (need.issuer, *need.above)  # the root last
+        top = issuers[-2] if len(issuers) > 1 else issuers[0]
+        branch = hashlib.sha256(public_key_of(top.der)).hexdigest()
+        shares[f"branch {branch}"] = times * AT_ONCE_OF_A_BRANCH
+    return shares
 
 
 def _single(answer: OcspAnswer, need: OcspNeed) -> Single:
@@ -284,6 +334,16 @@ def _single(answer: OcspAnswer, need: OcspNeed) -> Single:
     if single is None:
         raise UnreadableOcsp("an answer about other certificates")
     return single
+
+
+def _outranked(answer: OcspAnswer, other: OcspAnswer, need: OcspNeed) -> str:
+    """Why an answer must not take the place of another one; empty when it may."""
+    single, before = _single(answer, need), _single(other, need)
+    if before.this_update > single.this_update:
+        return "an answer older than the one at hand"
+    if before.status == "revoked" and not _takes_back(single, before):
+        return "the one at hand says that it is revoked, and stays"
+    return ""
 
 
 def _takes_back(single: Single, revoked: Single) -> bool:

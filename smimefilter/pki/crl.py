@@ -11,7 +11,7 @@ RFC 5280 §5. Raises `UnreadableCrl`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -23,6 +23,8 @@ from .revoked import Revocation, RevokedIndex, extensions_in, time_in
 _CRL_NUMBER: Final = bytes.fromhex("551d14")
 _DELTA_INDICATOR: Final = bytes.fromhex("551d1b")
 _DISTRIBUTION_POINT: Final = bytes.fromhex("551d1c")
+_AUTHORITY_KEY: Final = bytes.fromhex("551d23")
+_KEY_ID: Final = 0x80
 
 
 class UnreadableCrl(ValueError):
@@ -33,9 +35,9 @@ class Crl:
     """One CRL; equal and hashable by its bytes. Made by `Crl.read`."""
 
     __slots__ = (
-        "_index", "base_number", "count", "der", "issuer_der", "next_update", "number",
-        "other_issuers", "scope", "sha256", "signature", "signature_algorithm", "signed_part",
-        "this_update", "unprocessed",
+        "_index", "authority_key_id", "base_number", "count", "der", "issuer_der",
+        "next_update", "number", "other_issuers", "scope", "sha256", "signature",
+        "signature_algorithm", "signed_part", "this_update", "unprocessed",
     )  # fmt: skip
 
     def __init__(self, der: bytes, facts: _Facts, index: RevokedIndex) -> None:
@@ -46,6 +48,7 @@ class Crl:
         self.next_update: Final = facts.next_update
         self.number: Final = facts.number
         self.base_number: Final = facts.base_number  # not None: a delta CRL
+        self.authority_key_id: Final = facts.authority_key_id
         self.scope: Final = facts.scope  # None: all certificates of its issuer
         self.signature_algorithm: Final = facts.signature_algorithm  # AlgorithmIdentifier, DER
         self.signature: Final = facts.signature
@@ -93,6 +96,10 @@ class Crl:
         own = (self.issuer_der,)
         return self._index.find(serial, lambda names: any(map(whose, names or own)))
 
+    def entries(self) -> Iterator[tuple[int, Revocation]]:
+        """Serial number and entry of each, in no order, whosever certificates they are for."""
+        return iter(self._index)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Crl) and self.der == other.der
 
@@ -114,6 +121,7 @@ class _Facts:
     entries: tuple[int, int] = (0, 0)
     number: int | None = None
     base_number: int | None = None
+    authority_key_id: bytes | None = None
     scope: Scope | None = None
     unprocessed: bool = False  # a critical extension nobody here processes
 
@@ -170,6 +178,17 @@ def _read_extensions(der: bytes, facts: _Facts) -> None:
             facts.scope = read_scope(value)
         elif critical:
             facts.unprocessed = True
+        elif oid == _AUTHORITY_KEY:
+            facts.authority_key_id = _key_id(value)
+
+
+def _key_id(value: bytes) -> bytes | None:
+    """The keyIdentifier of an AuthorityKeyIdentifier; a hint and no more."""
+    try:
+        inner = tlv.Cursor(value, *tlv.whole(value, tlv.SEQUENCE))
+        return value[slice(*inner.take(_KEY_ID))] if inner.at(_KEY_ID) else None
+    except tlv.BadDer:
+        return None
 
 
 def _integer(value: bytes) -> int:

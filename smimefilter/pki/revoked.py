@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import accumulate
@@ -167,6 +167,17 @@ class RevokedIndex:
         if end - start > _LOOKED_AT:
             return Revocation(_SINCE_EVER, "unreadable")
         return removed
+
+    def __iter__(self) -> Iterator[tuple[int, Revocation]]:
+        """Serial number and entry of each."""
+        der = self._der
+        for position in self._positions:
+            start, _ = tlv.expect(der, position, len(der), tlv.SEQUENCE)
+            when = start + 2 + der[start + 1]
+            yield (
+                int.from_bytes(der[start + 2 : when], "big", signed=True),
+                self._entry(position, when),
+            )
 
     def _issuer(self, before: int) -> tuple[bytes, ...]:
         """Names of the issuer of entries with so many before or at them that name theirs; none

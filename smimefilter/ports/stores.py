@@ -256,8 +256,11 @@ class OcspAnswers(Protocol):
     """Answers of OCSP, for the time that they hold. Writing does not move the revision: who
     needs one looks for it."""
 
-    async def put(self, key: str, der: bytes, until: datetime, now: datetime) -> None:
-        """Add or replace; those whose time is over go."""
+    async def put(
+        self, key: str, der: bytes, until: datetime, now: datetime, instead_of: bytes | None
+    ) -> bool:
+        """Add it, or replace `instead_of`, unless another is there by now; those whose time is
+        over go. Whether it is stored."""
 
     async def get(self, key: str, now: datetime) -> bytes | None:
         """The one under this key, if its time is not over."""

@@ -19,12 +19,19 @@ class SqlOcspAnswers:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions: Final = sessions
 
-    async def put(self, key: str, der: bytes, until: datetime, now: datetime) -> None:
-        """Add or replace; those whose time is over go."""
+    async def put(
+        self, key: str, der: bytes, until: datetime, now: datetime, instead_of: bytes | None
+    ) -> bool:
+        """Add it, or replace `instead_of`, unless another is there by now; those whose time is
+        over go. Whether it is stored."""
         row = {"key": key, "der": der, "until": seconds(until)}
+        these = sa.select(_c.der).where(_c.key == key)
         async with self._sessions.keeping_books() as transaction:
-            await transaction.put(ocsp_answers, row)
             await transaction.write(sa.delete(ocsp_answers).where(_c.until <= seconds(now)))
+            if (await transaction.read(these)).scalar() != instead_of:
+                return False
+            await transaction.put(ocsp_answers, row)
+            return True
 
     async def get(self, key: str, now: datetime) -> bytes | None:
         """The one under this key, if its time is not over."""

@@ -33,6 +33,8 @@ from .span import Span
 from .strength import weak_key
 from .verdict import IssuerNeed, Need, Purpose, Standing, TrustRules, Verdict
 
+MOST_REASONS: Final = 16  # of one verdict
+MOST_MISSING: Final = 8  # issuers that one verdict asks for, of the shortest ways
 _OUT_OF_TIME: Final = {
     Because.EXPIRED: Standing.EXPIRED,
     Because.NOT_YET_VALID: Standing.NOT_YET_VALID,
@@ -88,7 +90,7 @@ def examine(
     verdict = Verdict(
         outcome.standing,
         purpose,
-        outcome.reasons,
+        _few(outcome.reasons, certificate),
         tuple(link.certificate for link in outcome.way),
         span.start,
         span.end,
@@ -244,12 +246,14 @@ class _Judgement:
         return _Outcome(Standing.BLACK_LISTED, (reason,), way)
 
     def _no_path(self, found: Found) -> _Outcome:
+        if self._rules.fetch_issuers:
+            for way in found.dead_ends[:MOST_MISSING]:
+                self._need_issuer(way[-1])
+            if not found.complete:  # others of its issuer's name may hide that it is missing
+                self._need_issuer(self._leaf)
         if not found.complete:
             return _Outcome(Standing.UNTRUSTED, (self._reason(Because.PATH_LIMIT),))
         details = dict.fromkeys(self._missing(way) for way in reversed(found.dead_ends))
-        if self._rules.fetch_issuers:
-            for way in found.dead_ends:
-                self._need_issuer(way[-1])
         reasons = tuple(self._reason(Because.NO_PATH, detail) for detail in details)
         return _Outcome(Standing.UNTRUSTED, reasons or (self._reason(Because.NO_PATH),))
 
@@ -268,6 +272,21 @@ class _Judgement:
 
     def _reason(self, because: Because, detail: str = "") -> Reason:
         return Reason(because, about=self._leaf.certificate.thumbprint, detail=detail)
+
+
+def _few(reasons: tuple[Reason, ...], about: Certificate) -> tuple[Reason, ...]:
+    """So many of the reasons, the first of each kind among them, and how many more there
+    are."""
+    if len(reasons) <= MOST_REASONS:
+        return reasons
+    firsts: dict[Because, int] = {}
+    for position, reason in enumerate(reasons):
+        firsts.setdefault(reason.because, position)
+    others = [position for position in range(len(reasons)) if position not in firsts.values()]
+    told = sorted([*firsts.values(), *others[: max(0, MOST_REASONS - 1 - len(firsts))]])
+    detail = str(len(reasons) - len(told))
+    more = Reason(Because.MORE_REASONS, about=about.thumbprint, detail=detail)
+    return (*(reasons[position] for position in told), more)
 
 
 def _with_others(best: _Outcome, others: Iterable[_Outcome]) -> _Outcome:

@@ -36,10 +36,11 @@ class IssuedCrl:
         """How it is signed; None when unknown here."""
         return scheme_of(self.crl.signature_algorithm)
 
-    @property
-    def is_proven(self) -> bool:
-        """Whether a key is known already that made its signature."""
-        return self._proofs.any
+    def prefers(self, link: Link) -> bool:
+        """Whether `link` is the one its authorityKeyIdentifier hints at, or there is none.
+        Raises `UnreadableCertificate`."""
+        hint, found = self.crl.authority_key_id, link.certificate.subject_key_id
+        return hint is None or found is None or hint == found
 
     def knows(self, link: Link) -> bool:
         """Whether it was checked before if the key of `link` made its signature."""

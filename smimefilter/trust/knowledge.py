@@ -5,6 +5,9 @@ are remembered in its links and CRLs, and go with it. Certificates are taken as 
 which of them are CAs is seen from their bytes, so that 100 000 end-user certificates cost no
 parsing.
 
+CRLs of one name are heard in an order: first those that the key of a CA below a root made, then
+whatever else there is, so that no number of others keeps a true one from being heard.
+
 Leaves searching paths to `search.py`, judging to `engine.py`.
 """
 
@@ -17,7 +20,7 @@ from datetime import datetime
 from functools import cached_property
 from itertools import chain
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate, is_ca
 from smimefilter.pki.crl import Crl
@@ -30,11 +33,14 @@ from .inherited import make_whole, whole
 from .issued import IssuedCrl
 from .link import Link
 from .outline import may_be_ca, may_sign_crls, subject_of
+from .proofs import MOST
+from .search import Effort, Found, search
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 NO_TRUST_LIST: Final = TrustList()
 NO_ANSWERS: Final[Mapping[str, OcspAnswer]] = MappingProxyType({})
-CROWD: Final = 16  # certificates of one name; an administrator may import more
-_LIKELY: Final = 4  # certificates of one name whose keys are tried beforehand
 
 
 class Knowledge:
@@ -58,6 +64,9 @@ class Knowledge:
         self._authorities: Final = tuple(authorities)
         self._crls: Final = tuple(crls)
         self.answers = answers
+        self._leading: dict[Link, bool] = {}
+        self._effort: Effort | None = None  # for what strangers brought, all together
+        self._parted: dict[NameKey, tuple[Sequence[IssuedCrl], Sequence[IssuedCrl]]] = {}
 
     def with_answers(self, answers: Mapping[str, OcspAnswer]) -> Knowledge:
         """The same with other answers of OCSP; all that was made beforehand is shared."""
@@ -68,11 +77,8 @@ class Knowledge:
     def prepare(self) -> None:
         """Do beforehand what would keep the first mails waiting: indexes, and the signatures
         of CRLs, which for a large one means hashing many megabytes. For a thread."""
-        for name, crls in self._crls_by_name.items():
-            for link in self.named(name)[:_LIKELY]:
-                for crl in crls:
-                    if not crl.is_proven and _may_sign_crls(link):
-                        crl.signed_by(link)
+        for name in self._crls_by_name:
+            self.crls_named(name)
 
     def with_certificates(self, more: Iterable[Certificate]) -> Knowledge:
         """The same with further certificates that are no roots. Costs as much as those do:
@@ -81,15 +87,18 @@ class Knowledge:
         added = {one: Link(one) for one in more if one not in known and one not in self._roots}
         extra = _named(link for one, link in added.items() if _is_worth_knowing(one))
         names = {name: [*self._by_name.get(name, ()), *links] for name, links in extra.items()}
-        index = ChainMap(names, self._by_name)
+        index = _over(names, self._by_name)
         make_whole(names, index)
         links = {link.certificate: link for link in chain(*extra.values())}
         other = copy(self)
         other.__dict__.update(
             _authorities=(*self._authorities, *added),
-            _links=ChainMap(links, known),
+            _links=_over(links, known),
             _by_name=index,
             _crls_by_name=self._crls_by_name,
+            _parted=self._parted,
+            _leading={link: True for link, leads in dict(self._leading).items() if leads},
+            _effort=Effort(),
             _struck_keys=self._struck_keys | self._struck(links.values()),
         )
         return other
@@ -107,6 +116,10 @@ class Knowledge:
         link = known or Link(certificate)
         return whole(link, self._by_name) if certificate.inherits_parameters else link
 
+    def holds(self, certificate: Certificate) -> bool:
+        """Whether it is one of those that something may be issued by."""
+        return certificate in self._roots or certificate in self._links
+
     def is_root(self, link: Link) -> bool:
         """Whether paths may end here."""
         return link.certificate in self._roots
@@ -114,19 +127,6 @@ class Knowledge:
     def named(self, name: NameKey) -> Sequence[Link]:
         """Roots, then other certificates of CAs and CRL signers, with this subject."""
         return self._by_name.get(name, ())
-
-    def is_crowded(self, certificate: Certificate) -> bool:
-        """Whether so many have its subject already that no other is learnt by itself. CAs, and
-        what may sign CRLs and is none, are counted apart: neither keeps the other out. Of what
-        issues nothing there is no crowd."""
-        if not _is_worth_knowing(certificate):
-            return False
-        may_be = may_be_ca(certificate.der)
-        try:
-            named = self.named(name_key(subject_of(certificate.der)))
-            return sum(may_be_ca(one.certificate.der) == may_be for one in named) >= CROWD
-        except BadDer:
-            return True
 
     def is_struck(self, link: Link) -> bool:
         """Black-listed itself, or a CA with the key of a CA that is."""
@@ -139,6 +139,20 @@ class Knowledge:
             and link.key in self._struck_keys
             and is_ca(link.certificate)
         )
+
+    def leads_somewhere(self, link: Link) -> bool:
+        """Whether a root is above a certificate at hand, or may be: not so only where all ways
+        up end at certificates whose issuers are missing, as those of what a stranger made
+        do."""
+        known = self._leading.get(link)
+        if known is None:
+            try:
+                found = search(link, self, self._effort)
+            except UnreadableCertificate:
+                found = Found()
+            known = bool(found.to_roots or found.struck or not found.complete)
+            self._leading[link] = known
+        return known
 
     @cached_property
     def _links(self) -> MutableMapping[Certificate, Link]:
@@ -174,9 +188,31 @@ class Knowledge:
         """All, as verdicts look at them."""
         return chain.from_iterable(self._crls_by_name.values())
 
-    def crls_named(self, name: NameKey) -> Sequence[IssuedCrl]:
-        """CRLs of an issuer of this name, the newest first."""
-        return self._crls_by_name.get(name, ())
+    def crls_named(self, *names: NameKey) -> Sequence[IssuedCrl]:
+        """CRLs of issuers of these names: first those that a CA below a root made, then the
+        rest; the newest first of both."""
+        parts = [self._made_and_rest(name) for name in names]
+        if len(parts) == 1:
+            return [*chain(*parts[0])]
+        made, rest = (chain(*same) for same in zip(*parts, strict=True))
+        return [crl for some in (made, rest) for crl in sorted(some, key=newness, reverse=True)]
+
+    def _made_and_rest(self, name: NameKey) -> tuple[Sequence[IssuedCrl], Sequence[IssuedCrl]]:
+        found = self._parted.get(name)
+        if found is None:
+            crls = self._crls_by_name.get(name, ())
+            named = self.named(name) if crls else ()
+            signers = [link for link in named if self._may_have_signed(link)]
+            made = {crl: None for crl in crls if _is_of_one_of(crl, signers)}
+            rest = [crl for crl in crls if crl not in made]
+            found = self._parted[name] = list(made), rest
+        return found
+
+    def _may_have_signed(self, link: Link) -> bool:
+        try:
+            return link.may_sign_crls and self.leads_somewhere(link)
+        except UnreadableCertificate:
+            return False
 
     @cached_property
     def _crls_by_name(self) -> dict[NameKey, list[IssuedCrl]]:
@@ -189,6 +225,11 @@ class Knowledge:
 def _is_worth_knowing(certificate: Certificate) -> bool:
     """Whether something may be issued by it, a certificate or a CRL."""
     return may_be_ca(certificate.der) or may_sign_crls(certificate.der)
+
+
+def _over(new: dict[_K, _V], old: MutableMapping[_K, _V]) -> ChainMap[_K, _V]:
+    """Both, the new before the old; as flat, however often there is something new."""
+    return ChainMap(new, *(old.maps if isinstance(old, ChainMap) else (old,)))
 
 
 def _named(links: Iterable[Link]) -> dict[NameKey, list[Link]]:
@@ -206,8 +247,6 @@ def newness(crl: IssuedCrl) -> tuple[datetime, int]:
     return crl.crl.this_update, crl.crl.number or 0
 
 
-def _may_sign_crls(link: Link) -> bool:
-    try:
-        return link.may_sign_crls
-    except UnreadableCertificate:
-        return False
+def _is_of_one_of(crl: IssuedCrl, signers: Iterable[Link]) -> bool:
+    likely = sorted(signers, key=lambda link: not crl.prefers(link))
+    return any(map(crl.signed_by, likely[:MOST]))

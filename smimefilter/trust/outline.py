@@ -12,6 +12,7 @@ from smimefilter.pki import tlv
 
 CRL_POINTS: Final = bytes.fromhex("551d1f")
 FRESHEST_CRL: Final = bytes.fromhex("551d2e")
+AUTHORITY_KEY: Final = bytes.fromhex("551d23")
 _BASIC_CONSTRAINTS: Final = bytes.fromhex("0603551d13")
 _EMPTY: Final = (bytes.fromhex("04023000"), bytes.fromhex("0101ff04023000"))
 _KEY_USAGE: Final = bytes.fromhex("0603551d0f")
@@ -59,6 +60,15 @@ def extension_of(certificate: bytes, oid: bytes) -> bytes | None:
                 rest.take(tlv.BOOLEAN)
             return certificate[slice(*rest.take(tlv.OCTET_STRING))]
     return None
+
+
+def issuer_of(certificate: bytes) -> bytes:
+    """The issuer, DER. Raises `BadDer`."""
+    signed = _signed_part(certificate)
+    signed.take(tlv.SEQUENCE)  # signature algorithm
+    start = signed.position
+    signed.take(tlv.SEQUENCE)
+    return certificate[start : signed.position]
 
 
 def subject_of(certificate: bytes) -> bytes:

@@ -28,8 +28,3 @@ class Proofs:
         if proof or len(self._known) < MOST:
             self._known[key] = proof
         return proof
-
-    @property
-    def any(self) -> bool:
-        """Whether a key is known that made it."""
-        return any(self._known.values())

@@ -1,7 +1,8 @@
 """What the CRLs at hand say about the certificates of a path.
 
 For each certificate below the root, the CRLs that may speak for it are asked from the newest
-down: those of its issuer, and those of the CRL issuers its distribution points name. Each that
+down, those last that no CA below a root made: those of its issuer, and those of the CRL issuers
+its distribution points name. Each that
 covers it, is in force and does not list it clears it for the reasons it would tell; it is clear
 when all reasons are told. A newer CRL supersedes the older ones of its scope; one of a doubtful
 signer only keeps them from clearing. Whatever is clear or superseded, every CRL that lists the
@@ -174,12 +175,9 @@ def worth(answer: OcspAnswer, need: OcspNeed, at: datetime, knowledge: Knowledge
 
 
 def crls_about(link: Link, knowledge: Knowledge) -> Sequence[IssuedCrl]:
-    """The CRLs that may speak for a certificate, the newest first."""
+    """The CRLs that may speak for a certificate, in the order in which they are asked."""
     others = set[NameKey]().union(*(place.issuers for place in link.places))
-    crls = list(knowledge.crls_named(link.issuer_name))
-    for name in others - {link.issuer_name}:
-        crls += knowledge.crls_named(name)
-    return sorted(crls, key=newness, reverse=True) if others else crls
+    return knowledge.crls_named(link.issuer_name, *(others - {link.issuer_name}))
 
 
 class _Asked:
@@ -290,8 +288,11 @@ class _Asked:
         if stale := self._stale(crl):
             self._note(Because.CRL_STALE, crl, stale)
             return base is None  # without the delta, its base is one like any other
-        if base and self._revokes(base, signer, listing_together(crl, base, self._link)):
-            return True
+        if base:
+            listed = listing_together(crl, base, self._crls, signer.link, self._link)
+            kept_from = crl if listed and listed.stays else None
+            if listed and self._revokes(listed.crl, signer, listed.entry, kept_from):
+                return True
         self._status.reasons |= reasons
         detail = self._called(crl, signer) + (f" with {_called(base)}" if base else "")
         self._status.cleared.append((Because.CRL_CHECKED, detail))
@@ -338,8 +339,15 @@ class _Asked:
             return "it does not say when the next one comes"
         return ""
 
-    def _revokes(self, crl: IssuedCrl, signer: Signer, entry: Revocation | None) -> bool:
-        """Whether an entry revokes the certificate; it is noted then.
+    def _revokes(
+        self,
+        crl: IssuedCrl,
+        signer: Signer,
+        entry: Revocation | None,
+        kept_from: IssuedCrl | None = None,
+    ) -> bool:
+        """Whether an entry revokes the certificate; it is noted then. `kept_from`: a delta CRL
+        that would take it back and cannot.
 
         A revocation still to come counts only once the CRL announcing it is out.
         """
@@ -350,6 +358,8 @@ class _Asked:
             return False
         because = f", {entry.reason}" if entry.reason else ""
         detail = f"{day(entry.date)}{because}; {self._called(crl, signer)}"
+        if kept_from is not None:
+            detail += f"; {_called(kept_from)} cannot take it back, as it was not on hold"
         self._status.revoked = (Because.REVOKED, detail)
         return True
 

@@ -14,13 +14,13 @@ Raises `UnreadableCertificate` when the certificate itself cannot be read.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from smimefilter.pki.certificate import UnreadableCertificate
+from smimefilter.pki.names import NameKey
 
-from .knowledge import Knowledge
 from .link import Link
 
 Way = tuple[Link, ...]  # from the certificate up
@@ -29,7 +29,20 @@ MAX_LENGTH: Final = 12  # certificates of one way
 MAX_WAYS: Final = 24  # to roots
 MAX_STEPS: Final = 150  # up, on all ways together
 MAX_CHECKS: Final = 150  # of signatures
-MAX_NAMED: Final = 1000  # certificates of one name looked at
+MANY: Final = 1000  # certificates of one name; to look at so many costs a step
+
+
+class Known(Protocol):
+    """Certificates that ways are made of: a `Knowledge`."""
+
+    def named(self, name: NameKey, /) -> Sequence[Link]:
+        """Roots, then other certificates of CAs and CRL signers, with this subject."""
+
+    def is_root(self, link: Link, /) -> bool:
+        """Whether paths may end here."""
+
+    def is_struck(self, link: Link, /) -> bool:
+        """Black-listed."""
 
 
 class Signed(Protocol):
@@ -81,9 +94,10 @@ class Found:
     complete: bool = True  # False: there may be more, the search was cut short
 
 
-def search(leaf: Link, knowledge: Knowledge) -> Found:
-    """All ways up from `leaf`, which stands first in each."""
-    found, climb = Found(), _Climb(leaf, knowledge, Effort())
+def search(leaf: Link, knowledge: Known, effort: Effort | None = None) -> Found:
+    """All ways up from `leaf`, which stands first in each. `effort`: what is left of that for
+    several searches."""
+    found, climb = Found(), _Climb(leaf, knowledge, effort or Effort())
     for way in climb:
         if knowledge.is_struck(way[-1]):
             found.struck.append(way)
@@ -98,7 +112,7 @@ def search(leaf: Link, knowledge: Knowledge) -> Found:
     return found
 
 
-def ways_to(anchor: Link, leaf: Link, knowledge: Knowledge, effort: Effort) -> Iterator[Way]:
+def ways_to(anchor: Link, leaf: Link, knowledge: Known, effort: Effort) -> Iterator[Way]:
     """The ways up from `leaf` to this one root, the shortest first, black-listed or not."""
     climb = _Climb(leaf, knowledge, effort)
     for way in climb:
@@ -112,7 +126,7 @@ class _Climb:
     """The ways up, the shortest first, each as long as it `goes_on`. Where a key is found that
     fits, others are tried when no way is left: what is in vain comes last."""
 
-    def __init__(self, leaf: Link, knowledge: Knowledge, effort: Effort) -> None:
+    def __init__(self, leaf: Link, knowledge: Known, effort: Effort) -> None:
         self.effort: Final = effort
         self._knowledge: Final = knowledge
         self._open: Final[deque[Way]] = deque([(leaf,)])
@@ -133,11 +147,11 @@ class _Climb:
             return False
         top = way[-1]
         named = self._knowledge.named(top.issuer_name)
-        if len(named) > MAX_NAMED:
-            self.effort.fell_short = True
-        candidates = [link for link in named[:MAX_NAMED] if _may_issue(link, way)]
+        if not self.effort.spend(len(named) // MANY):
+            return False
+        candidates = [link for link in named if _may_issue(link, way)]
         if len(candidates) > 1:
-            candidates.sort(key=lambda link: not top.prefers(link))  # stable: roots stay first
+            candidates.sort(key=lambda link: _likelihood(link, top))  # stable: roots stay first
         return self._try(way, candidates)
 
     def _try(self, way: Way, candidates: list[Link]) -> bool:
@@ -152,6 +166,13 @@ class _Climb:
         if untried:
             self._untried.append((way, untried))
         return fits
+
+
+def _likelihood(candidate: Link, top: Link) -> int:
+    """What candidates are tried by: first those known to fit, then those hinted at."""
+    if top.knows(candidate) and top.signed_by(candidate):
+        return 0
+    return 1 if top.prefers(candidate) else 2
 
 
 def _may_issue(candidate: Link, way: Way) -> bool:

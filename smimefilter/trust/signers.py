@@ -88,7 +88,9 @@ class Signers:
         """A signer off the path; the first one without a doubt, if any is."""
         doubtful = None
         for link in self._knowledge.named(crl.issuer_name):
-            if link in above or link.key == way[0].key or not self._signed(crl, link):
+            if link in above or link.key == way[0].key:
+                continue
+            if not (self._knowledge.leads_somewhere(link) and self._signed(crl, link)):
                 continue
             signer = self._entitled(link, way[-1])
             if signer and not signer.doubt:

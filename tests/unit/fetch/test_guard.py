@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from ipaddress import IPv4Address, ip_address, ip_network
+from typing import Self
 
 import pytest
 from hypothesis import given
@@ -150,3 +152,60 @@ def test_this_host_is_not_the_internet(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(FetchFailed, match="is one of this host"):
             Guard().check(ip_address(address))
     assert Guard([ip_network("1.1.1.1/32")]).permits(ip_address("1.1.1.1"))
+
+
+class Probe:
+    """A socket of a host with one address, and a way out that is sent from it."""
+
+    own = ip_address("1.2.3.4")
+    binds_any = False
+
+    def __init__(self, *_: object) -> None:
+        self._source = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def connect(self, place: tuple[str, int]) -> None:
+        """As the kernel does: to an address of its own from that very one."""
+        if ip_address(place[0]).version != self.own.version:
+            raise OSError(errno.ENETUNREACH, "Network is unreachable")
+        self._source = str(self.own)
+
+    def getsockname(self) -> tuple[str, int]:
+        return self._source, 40000
+
+    def bind(self, place: tuple[str, int]) -> None:
+        if not self.binds_any and ip_address(place[0]) != self.own:
+            raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+
+
+@pytest.mark.parametrize("binds_any", [False, True])
+def test_where_any_address_can_be_bound_the_internet_is_not_this_host(
+    monkeypatch: pytest.MonkeyPatch, binds_any: bool
+) -> None:
+    """As with net.ipv4.ip_nonlocal_bind = 1."""
+    monkeypatch.setattr(Probe, "binds_any", binds_any)
+    monkeypatch.setattr(guard_module.socket, "socket", Probe)
+    guard = Guard()
+    for address in INTERNET:
+        assert guard.permits(ip_address(address)), address
+    for address in ("1.2.3.4", "::ffff:1.2.3.4", "2002:102:304::1", "64:ff9b::102:304"):
+        assert not guard.permits(ip_address(address)), address
+
+
+def test_what_cannot_be_asked_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_socket(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(guard_module.socket, "socket", no_socket)
+    assert not Guard().permits(ip_address("1.1.1.1"))
+
+
+def test_every_address_of_this_host_is_known() -> None:
+    """Those that the kernel tells for its own name, and all of loopback."""
+    for address in ("127.0.0.1", "127.8.9.10", "::1"):
+        assert _is_of_this_host(ip_address(address))

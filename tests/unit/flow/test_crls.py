@@ -11,6 +11,7 @@ from itertools import permutations
 from typing import Any, cast
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_der_x509_crl
 
@@ -25,6 +26,7 @@ from smimefilter.ports.net import Fetched, FetchFailed, Request
 from smimefilter.ports.stores import CrlEntry, CrlSource
 from smimefilter.trust.cache import Trust
 from smimefilter.trust.knowledge import Knowledge
+from smimefilter.trust.verdict import Purpose, Standing, TrustRules
 from tests.support.crls import special_crl
 from tests.support.pki import NOW, Issued, root
 from tests.support.points import point, pointed, url
@@ -253,6 +255,26 @@ async def test_others_stay() -> None:
     assert set(scene.crls.ders) == {of_root, delta, new}
 
 
+async def test_a_delta_cannot_take_back_what_the_last_one_revoked() -> None:
+    """Nor by being fetched in its place."""
+    scene = Scene()
+    reasons = x509.ReasonFlags
+    for came in (
+        crl(ROOT, hours=9, number=1),
+        crl(hours=9, number=1),
+        crl(hours=4, number=2, delta_of=1, revoked=[BOB], reason=reasons.key_compromise),
+        crl(hours=3, number=3, delta_of=1, revoked=[BOB], reason=reasons.remove_from_crl),
+        crl(hours=2, number=4, delta_of=1),
+    ):
+        await scene.fetch(SUBS, came)
+    trust = scene.snapshots.current.snapshot.trust
+    found = trust.verdict(BOB.certificate, Purpose.ANY, NOW, TrustRules())
+    assert found.standing is Standing.REVOKED
+    await scene.fetch(SUBS, newer := crl(number=5))
+    assert len(scene.crls.ders) == 3  # the root's, the last delta, and this
+    assert newer in scene.crls.ders
+
+
 async def test_what_nobody_signed_is_kept_and_takes_no_place() -> None:
     scene, good = Scene(), crl(hours=5, number=1)
     await scene.fetch(SUBS, good)
@@ -290,12 +312,34 @@ async def test_one_of_tomorrow_takes_the_place_when_it_is_in_force() -> None:
 
 async def test_its_ca_comes_later() -> None:
     scene = Scene(authorities=(SUB, BOB))
-    der = crl(STRANGER)
+    late = ROOT.issue("Late CA", ca=True, key="p256")
+    der = crl(late)
     assert (await scene.fetch(SUBS, der)).outcome is Outcome.INVALID
-    scene.authorities = (SUB, BOB, STRANGER)
+    scene.authorities = (SUB, BOB, late)
     scene.load()
     assert (await scene.fetch(SUBS, der)).outcome is Outcome.UNCHANGED
     assert scene.crls.ders == [der]
+
+
+async def test_a_stranger_with_the_name_of_a_ca_signs_no_crl_of_it() -> None:
+    """His certificate is at hand, as it came with a mail; no root is above it."""
+    namesake = root("Sub of CRLs", key="p384")
+    scene, good = Scene(authorities=(namesake, SUB, BOB)), crl(hours=5, number=1)
+    await scene.fetch(SUBS, good)
+    forged = crl(namesake, number=99)
+    update = await scene.fetch(SUBS, forged)
+    assert update.outcome is Outcome.INVALID
+    assert "not used: no root at hand is above the CA that signed it" in update.source.outcome
+    assert (await scene.fetch(SUBS, newer := crl(number=2))).outcome is Outcome.NEW
+    assert scene.crls.ders == [forged, newer]
+
+
+async def test_unused_crls_spend_nothing_of_what_used_ones_may() -> None:
+    forged, good = crl(key=STRANGER.key), crl()
+    scene = Scene(most=8 * len(forged))
+    assert "kept, not used" in (await scene.fetch(OTHER, forged)).source.outcome
+    scene.sut._intake._most = len(good) + 64
+    assert (await scene.fetch(SUBS, good)).outcome is Outcome.NEW
 
 
 @pytest.mark.parametrize(
@@ -599,6 +643,47 @@ async def test_a_key_takes_a_share_and_keeps_no_successor_of_another_out() -> No
     assert "a key has a share" in update.source.outcome or update.outcome is Outcome.NEW
     assert sum(map(len, scene.crls.ders)) < 4 * len(first)
     assert (await scene.fetch(SUBS, crl(number=2))).outcome is Outcome.NEW
+
+
+async def test_all_below_one_ca_take_half_and_keep_no_other_out() -> None:
+    """However many CAs it makes, each with a key and a CRL."""
+    hostile = ROOT.issue("Hostile", ca=True, key="p256")
+    below = [hostile.issue(f"Below {n}", ca=True, key="p256") for n in range(12)]
+    first = crl(number=1, hours=3)
+    scene = Scene(authorities=(SUB, BOB, hostile, *below), most=10 * len(first))
+    assert (await scene.fetch(SUBS, first)).outcome is Outcome.NEW
+    update = await scene.fetch(OTHER, b"".join(pem(crl(one, hours=3)) for one in below))
+    assert update.outcome is Outcome.NEW
+    assert len(scene.crls.ders) in {5, 6}
+    larger = b"".join(pem(crl(one, number=2, revoked=range(1, 40))) for one in below)
+    await scene.fetch(OTHER, larger)  # in the place of what there is
+    assert (await scene.fetch(SUBS, crl(number=2))).outcome is Outcome.NEW
+    assert sum(map(len, scene.crls.ders)) < 12 * len(first)
+    assert (await scene.fetch(ROOTS, crl(ROOT))).outcome is Outcome.NEW
+
+
+async def test_many_slow_hosts_below_one_ca_hold_up_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(crls, "LOOK_EVERY", 0.001)
+
+    async def hangs(_: Request) -> Any:
+        await asyncio.sleep(60)
+
+    hostile = ROOT.issue("Hostile", ca=True, key="p256")
+    many = tuple(f"http://slow{n}.test/" for n in range(64))
+    below = [
+        hostile.issue(f"Below {n}", ca=True, key="p256", crl_urls=(*many[n::4], SUBS))
+        for n in range(4)
+    ]
+    scene = Scene(authorities=(hostile, *below, SUB, BOB))
+    scene.net.answers = {**dict.fromkeys(many, hangs), SUBS: crl()}
+    task = asyncio.create_task(scene.sut.run())
+    await until(lambda: bool(scene.crls.ders))
+    begun = [request.url for request in scene.net.requests if request.url in many]
+    assert len(begun) <= crls.AT_ONCE_OF_A_BRANCH
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 @pytest.mark.parametrize("doubt", ["revoked", "expired"])

@@ -12,9 +12,10 @@ from smimefilter.plan.opened import Lesson
 from smimefilter.plan.snapshot import CertificateIndex, Snapshot
 from smimefilter.policy.tree import Tree
 from smimefilter.ports.stores import Shelf
+from smimefilter.trust.branches import CROWD, is_crowded
 from smimefilter.trust.cache import Trust
-from smimefilter.trust.knowledge import CROWD, Knowledge
-from tests.support.pki import NOW, key_of, root
+from smimefilter.trust.knowledge import Knowledge
+from tests.support.pki import NOW, Issued, key_of, root
 from tests.unit.flow.test_revalidation import Journal
 
 ROOT = root("Root of lessons", key="p256")
@@ -33,10 +34,9 @@ class Shelves:
         return [True] * len(found)
 
 
-@pytest.mark.parametrize(("known", "learnt"), [(CROWD - 1, True), (CROWD, False)])
-async def test_a_ca_is_learnt_unless_so_many_have_its_name(known: int, learnt: bool) -> None:
-    authorities = [one.certificate for one in CAS[:known]]
-    trust = Trust(Knowledge(roots=[ROOT.certificate], authorities=authorities))
+def harvest(authorities: list[Issued]) -> tuple[Harvest, Shelves]:
+    known = [one.certificate for one in authorities]
+    trust = Trust(Knowledge(roots=[ROOT.certificate], authorities=known))
     snapshot = Snapshot(1, Tree({}), CertificateIndex([]), trust)
     current = type("State", (), {"snapshot": snapshot})()
     snapshots = type("Snapshots", (), {"current": current})()
@@ -44,6 +44,12 @@ async def test_a_ca_is_learnt_unless_so_many_have_its_name(known: int, learnt: b
     sut = Harvest(
         cast(Any, snapshots), cast(Any, shelves), cast(Any, None), Journal(), lambda: NOW
     )
+    return sut, shelves
+
+
+@pytest.mark.parametrize(("known", "learnt"), [(CROWD - 1, True), (CROWD, False)])
+async def test_a_ca_is_learnt_unless_so_many_have_its_name(known: int, learnt: bool) -> None:
+    sut, shelves = harvest(CAS[:known])
     one, other = CAS[-1], CAS[-2]
     bob = one.issue("Bob", mail="bob@x.test", key="p256")
     carol = other.issue("Carol", mail="carol@x.test", key="p256")
@@ -56,6 +62,34 @@ async def test_a_ca_is_learnt_unless_so_many_have_its_name(known: int, learnt: b
     assert sut._waiting == {}
 
 
+SELF_MADE = [root("A name that many have", key=key_of("p256", f"own {n}")) for n in range(40)]
+
+
+async def test_a_crowd_of_self_made_cas_keeps_no_true_one_out() -> None:
+    """Nor does what somebody has made below another CA."""
+    greedy = ROOT.issue("Greedy", ca=True, key="p256")
+    below = [
+        greedy.issue("A name that many have", ca=True, key=key_of("p256", f"of many {n}"))
+        for n in range(CROWD)
+    ]
+    sut, shelves = harvest([greedy, *SELF_MADE[:CROWD], *below])
+    middle = ROOT.issue("Middle", ca=True, key="p256")
+    true = middle.issue("A name that many have", ca=True, key="p256")
+    bob = true.issue("Bob", mail="bob@x.test", key="p256")
+    brought = (bob.certificate, true.certificate, middle.certificate)
+    sut._waiting["bob@x.test"] = Lesson("bob@x.test", brought)
+    await sut.write()
+    assert shelves.stored == list(brought)
+
+
+async def test_of_a_crowd_in_one_mail_only_so_many_are_learnt() -> None:
+    sut, shelves = harvest([])
+    brought = tuple(one.certificate for one in SELF_MADE)
+    sut._waiting["bob@x.test"] = Lesson("bob@x.test", brought)
+    await sut.write()
+    assert shelves.stored == list(brought[:CROWD])
+
+
 async def test_what_signs_crls_and_is_no_ca_is_a_crowd_of_its_own() -> None:
     """An end-user certificate with cRLSign makes each search for CRL signers longer."""
     signers = [
@@ -64,7 +98,7 @@ async def test_what_signs_crls_and_is_no_ca_is_a_crowd_of_its_own() -> None:
     ]
     known = [one.certificate for one in signers[:-1]]
     knowledge = Knowledge(roots=[ROOT.certificate], authorities=known)
-    assert knowledge.is_crowded(signers[-1].certificate)
-    assert not knowledge.is_crowded(CAS[0].certificate)  # the true CA is not kept out
+    assert is_crowded(signers[-1].certificate, knowledge)
+    assert not is_crowded(CAS[0].certificate, knowledge)  # the true CA is not kept out
     everyday = ROOT.issue("A name that many have", mail="bob@x.test")
-    assert not knowledge.is_crowded(everyday.certificate)
+    assert not is_crowded(everyday.certificate, knowledge)

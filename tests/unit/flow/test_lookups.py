@@ -25,9 +25,10 @@ from smimefilter.policy.preferences import preference
 from smimefilter.policy.tree import Setting, Tree
 from smimefilter.ports.net import FetchFailed, Request
 from smimefilter.ports.stores import Shelf
+from smimefilter.trust.branches import CROWD
 from smimefilter.trust.cache import Trust
 from smimefilter.trust.ctl import Listing, TrustList, TrustListEntry
-from smimefilter.trust.knowledge import CROWD, Knowledge
+from smimefilter.trust.knowledge import Knowledge
 from smimefilter.trust.ocsp import ocsp_key
 from smimefilter.trust.verdict import IssuerNeed, Need, OcspNeed
 from tests.support.ocsp import HOUR, SIGNING, ocsp_answer, refusal
@@ -53,8 +54,18 @@ class AnswerShelf:
     def __init__(self) -> None:
         self.kept: dict[str, tuple[bytes, datetime]] = {}
 
-    async def put(self, key: str, der: bytes, until: datetime, now: datetime) -> None:
+    async def put(
+        self,
+        key: str,
+        der: bytes,
+        until: datetime,
+        now: datetime,
+        instead_of: bytes | None = None,
+    ) -> bool:
+        if await self.get(key, now) != instead_of:
+            return False
         self.kept[key] = der, until
+        return True
 
     async def get(self, key: str, now: datetime) -> bytes | None:
         found = self.kept.get(key)
@@ -293,6 +304,33 @@ async def test_an_answer_of_another_node_is_taken_from_the_store() -> None:
     assert KEY in scene.snapshots.answers
 
 
+@pytest.mark.parametrize(
+    ("others", "stays"),
+    [
+        (ocsp_answer(BOB, SUB, "revoked", this_update=NOW - 2 * HOUR), True),
+        (ocsp_answer(BOB, SUB, this_update=NOW - HOUR / 2), True),
+        (ocsp_answer(BOB, SUB, this_update=NOW - 2 * HOUR), False),
+        (ocsp_answer(BOB, SUB, "revoked", by=SUB, this_update=NOW + 9 * HOUR), False),
+    ],
+    ids=["revoked", "newer", "older", "of the future"],
+)
+async def test_what_another_node_stored_meanwhile_is_respected(
+    others: bytes, stays: bool
+) -> None:
+    """It was told while this one was asking, and is not known here yet."""
+    scene = Scene(SUB)
+
+    async def meanwhile(request: Request) -> Any:
+        await scene.answers.put(KEY, others, NOW + 20 * HOUR, NOW)
+        status = "unknown" if stays else "good"  # which takes back nothing
+        return await answering(status, this_update=NOW - HOUR)(request)
+
+    scene.net.answers[URL] = meanwhile
+    assert await scene.meet(NEED)
+    assert (scene.answers.kept[KEY][0] == others) is stays
+    assert (scene.snapshots.answers[KEY].der == others) is stays
+
+
 async def test_a_mail_waits_for_the_answer_and_is_decided_by_it() -> None:
     for status, kind in (("good", Delivered), ("revoked", Refused)):
         scene = Scene(SUB, ocsp=True, require_crl=True)
@@ -381,7 +419,7 @@ async def test_what_leads_to_no_root_is_not_stored() -> None:
 async def test_a_crowd_of_one_name_gets_no_larger() -> None:
     """Whoever has many certificates of a CA's name issued makes that CA's no harder to find."""
     crowd = [
-        ROOT.issue("Low of look-ups", ca=True, key=key_of("p256", f"low {n}"))
+        SUB.issue("Low of look-ups", ca=True, key=key_of("p256", f"low {n}"))
         for n in range(CROWD)
     ]
     scene = Scene(SUB, *crowd, fetch_issuers=True)
@@ -389,6 +427,16 @@ async def test_a_crowd_of_one_name_gets_no_larger() -> None:
     assert not await scene.meet(IssuerNeed(ERIN.certificate, ("http://aia.test/low",)))
     assert scene.known == [one.certificate for one in (SUB, *crowd)]
     assert "so many of its name" in str(scene.journal.troubles[0][1])
+
+
+async def test_self_made_namesakes_do_not_keep_the_true_issuer_from_being_fetched() -> None:
+    namesakes = [
+        root("Low of look-ups", key=key_of("p256", f"self-made {n}")) for n in range(2 * CROWD)
+    ]
+    scene = Scene(SUB, *namesakes, fetch_issuers=True)
+    served(scene)
+    assert isinstance(await scene.reply_to("erin@out.test"), Delivered)
+    assert scene.known[-1] == LOW.certificate
 
 
 @pytest.mark.parametrize("doubt", ["black-listed", "revoked"])
@@ -413,6 +461,81 @@ async def test_no_older_good_replaces_what_a_delegate_in_doubt_revoked(doubt: st
 
 def test_times_make_sense() -> None:
     assert timedelta(0) < SOONEST < LATEST
+
+
+# who is slow
+
+
+async def hangs(_: Request) -> Any:
+    await asyncio.sleep(60)
+
+
+def other_needs(count: int, urls: Callable[[int], str], top: Issued) -> list[OcspNeed]:
+    """As if so many certificates below one CA named these URLs."""
+    of = (BOB.certificate, SUB.certificate)
+    above = (top.certificate, ROOT.certificate)
+    return [OcspNeed(f"other {n}", *of, (urls(n),), above) for n in range(count)]
+
+
+HOSTILE = ROOT.issue("Hostile of look-ups", ca=True, key="p256")
+
+
+@pytest.mark.parametrize("hosts", [1, 1000])
+async def test_slow_hosts_hold_up_only_what_names_them(hosts: int) -> None:
+    """One host, or as many as a CA below a root can name."""
+    scene = Scene(SUB)
+    slow = other_needs(500, lambda n: f"http://slow{n % hosts}.test/", HOSTILE)
+    scene.net.answers = {need.urls[0]: hangs for need in slow} | {URL: answering()}
+    assert not await scene.meet(*slow, within=0.01)
+    assert len(scene.sut._under_way) <= lookups.QUEUED * lookups.AT_ONCE_OF_A_BRANCH
+    async with asyncio.timeout(5):
+        assert await scene.meet(NEED)
+    await scene.sut.close()
+
+
+async def test_slow_issuers_hold_up_no_answers() -> None:
+    scene = Scene(SUB)
+    strangers = [
+        IssuerNeed(STRANGER.issue(f"S{n}", key="p256").certificate, (f"http://s{n}.test/",))
+        for n in range(20)
+    ]
+    scene.net.answers = {need.urls[0]: hangs for need in strangers} | {URL: answering()}
+    assert not await scene.meet(*strangers, within=0.01)
+    assert len(scene.net.requests) == lookups.AT_ONCE
+    async with asyncio.timeout(5):
+        assert await scene.meet(NEED)
+    await scene.sut.close()
+
+
+async def test_what_is_under_way_and_what_was_tried_is_bounded() -> None:
+    scene = Scene(SUB)
+    of = (BOB.certificate, SUB.certificate)
+    many = [OcspNeed(f"{n}", *of, (f"http://slow{n}.test/",), ()) for n in range(1000)]
+    scene.net.answers = {need.urls[0]: hangs for need in many}
+    assert not await scene.meet(*many, within=0.01)
+    assert len(scene.sut._under_way) <= lookups.QUEUED * lookups.AT_ONCE
+    await scene.sut.close()
+    assert not scene.sut._under_way
+    assert not await scene.meet(IssuerNeed(ERIN.certificate, ("http://aia.test/none",)))
+    assert ERIN.certificate.sha256 in scene.sut._tried  # and not its octets
+
+
+async def test_of_what_was_tried_the_oldest_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lookups, "_REMEMBERED", 3)
+    scene = Scene(SUB)
+    for need in other_needs(5, lambda n: f"http://{n}.test/", SUB):
+        await scene.meet(need)
+    assert list(scene.sut._tried) == ["other 2", "other 3", "other 4"]
+
+
+async def test_a_slow_url_leaves_time_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookups, "URL_PATIENCE", 0.05)
+    scene = Scene(SUB)
+    scene.net.answers = {URL: hangs, MIRROR: answering()}
+    assert await scene.meet(NEED)
+    assert "nothing within" in str(scene.journal.troubles[0][1])
 
 
 # answers that anybody could have sent

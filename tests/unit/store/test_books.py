@@ -146,15 +146,31 @@ async def test_one_crl_takes_the_place_of_others_at_once(database: Database) -> 
 
 async def test_answers_are_kept_for_their_time(still: Database) -> None:
     answers = still.ocsp_answers
-    await answers.put("one", b"1", NOW + HOUR, NOW)
-    await answers.put("two", b"2", NOW + 3 * HOUR, NOW)
+    assert await answers.put("one", b"1", NOW + HOUR, NOW, None)
+    assert await answers.put("two", b"2", NOW + 3 * HOUR, NOW, None)
     assert await answers.get("one", NOW) == b"1"
     assert await answers.all(NOW) == [("one", b"1"), ("two", b"2")]
     assert await answers.get("one", NOW + HOUR) is None
     assert await answers.all(NOW + HOUR) == [("two", b"2")]
-    await answers.put("two", b"3", NOW + 4 * HOUR, NOW + 2 * HOUR)
+    assert await answers.put("two", b"3", NOW + 4 * HOUR, NOW + 2 * HOUR, b"2")
     assert await answers.get("two", NOW) == b"3"
     assert await answers.get("one", NOW) is None  # gone
+
+
+async def test_an_answer_replaces_none_that_its_node_has_not_seen(still: Database) -> None:
+    answers = still.ocsp_answers
+    assert await answers.put("one", b"1", NOW + HOUR, NOW, None)
+    assert not await answers.put("one", b"2", NOW + HOUR, NOW, None)
+    assert not await answers.put("one", b"2", NOW + HOUR, NOW, b"0")
+    assert await answers.get("one", NOW) == b"1"
+    later = NOW + 2 * HOUR
+    assert await answers.put("one", b"3", later + HOUR, later, None)  # its time is over
+
+
+async def test_of_nodes_that_store_at_once_one_does(still: Database) -> None:
+    answers = still.ocsp_answers
+    puts = [answers.put("one", bytes([n]), NOW + HOUR, NOW, None) for n in range(8)]
+    assert sum(await asyncio.gather(*puts)) == 1
 
 
 # who uses mail

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from smimefilter.base.reasons import Because, Reason
+from smimefilter.pki.ocsp import OcspAnswer
 from smimefilter.trust import cache as cache_module
-from smimefilter.trust.cache import Trust, VerdictCache
-from smimefilter.trust.verdict import Purpose, Standing, TrustRules
+from smimefilter.trust.cache import Trust, VerdictCache, weight
+from smimefilter.trust.verdict import (
+    IssuerNeed,
+    OcspNeed,
+    Purpose,
+    Standing,
+    TrustRules,
+    Verdict,
+)
+from tests.support.ocsp import ocsp_answer
 from tests.support.pki import NOW, root
 from tests.support.trust import STRICT, knowing, verdict
 
@@ -88,7 +99,7 @@ def test_large_certificates_leave_room_for_fewer():
     cache = VerdictCache(octets=4 * len(one.der))
     made = [verdict(one, KNOWN, rules=TrustRules(minimum_rsa_bits=n)) for n in range(100)]
     for n, found in enumerate(made):
-        cache.put(one, TrustRules(minimum_rsa_bits=n), found)
+        cache.put(one, TrustRules(minimum_rsa_bits=n), found, len(one.der))
     assert len(cache) <= 4
     assert cache.get(one, Purpose.ENCRYPT, NOW, TrustRules(minimum_rsa_bits=99)) is made[99]
 
@@ -96,6 +107,37 @@ def test_large_certificates_leave_room_for_fewer():
 def test_what_is_kept_holds_no_bytes_of_a_certificate():
     cache = VerdictCache()
     found = verdict(ALICE, KNOWN)
-    cache.put(ALICE.certificate, STRICT, found)
+    cache.put(ALICE.certificate, STRICT, found, 1)
     (key,) = cache._young
     assert key[0] == ALICE.certificate.thumbprint
+
+
+def test_a_verdict_weighs_all_that_is_kept_for_it():
+    """What it shares with the knowledge is there anyway."""
+    of = ALICE.certificate
+    bare = Verdict(Standing.UNTRUSTED, Purpose.ANY, (), (of,), NOW, NOW)
+    least = weight(of, bare, KNOWN)
+    assert least > len(of.der)
+    assert weight(of, replace(bare, path=(of, SUB.certificate, ROOT.certificate)), KNOWN) < (
+        least + len(SUB.certificate.der)
+    )
+    url, stranger = "http://x.test/" + "u" * 5000, root("Stranger to the cache").certificate
+    needs = (OcspNeed("key", of, stranger, (url,)), IssuerNeed(stranger, (url,)))
+    reasons = (Reason(Because.NO_PATH, detail="d" * 7000, source="s" * 900),)
+    answer = OcspAnswer.read(ocsp_answer(ALICE, SUB))
+    more = {
+        "needs": (needs, 2 * len(url) + len(stranger.der)),
+        "reasons": (reasons, 7900),
+        "path": ((of, stranger), len(stranger.der)),
+        "asked": ((("key", answer),), len(answer.der)),
+    }
+    for field, (value, octets) in more.items():
+        assert weight(of, replace(bare, **{field: value}), KNOWN) >= least + octets, field
+
+
+def test_large_verdicts_leave_room_for_fewer():
+    cache = VerdictCache(octets=20 * len(ALICE.certificate.der))
+    trust = Trust(KNOWN, cache)
+    for n in range(100):
+        ask(trust, rules=TrustRules(minimum_rsa_bits=n))
+    assert len(cache) < 20

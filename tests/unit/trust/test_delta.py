@@ -103,6 +103,34 @@ def test_the_newest_base_and_delta_count():
     assert asked(base(), first, special_crl(ROOT, number=7)).usable
 
 
+@pytest.mark.parametrize("lists", [REMOVED, None])
+def test_no_later_delta_takes_back_what_an_earlier_one_revoked(lists):
+    """Neither by saying so nor by leaving it out: only a hold ends."""
+    earlier = {"number": 6, "this_update": NOW - 2 * HOUR}
+    later = delta([ALICE], reason=REMOVED) if lists else delta()
+    for reason in (KEY, None):
+        found = asked(base(), delta([ALICE], reason=reason, **earlier), later)
+        assert found.standing is Standing.REVOKED
+        assert "delta CRL no. 6" in str(found.reasons[0])
+        stays = "delta CRL no. 7 of 2026-06-01 11:00 UTC cannot take it back" in str(
+            found.reasons[0]
+        )
+        assert stays is (lists is REMOVED)
+    assert asked(base(), delta([ALICE], reason=HOLD, **earlier), later).usable
+    before_base = {"number": 5, "delta_of": 4, "this_update": NOW - 2 * DAY}
+    settled = delta([ALICE], reason=KEY, **before_base)  # by a newer complete one
+    assert asked(base(number=6), settled, later).usable
+
+
+def test_an_earlier_delta_of_another_key_is_none_of_this_series():
+    other = root("Delta Root", key=key_of("p256", "another key"))
+    revoking = special_crl(
+        other, [ALICE], reason=KEY, number=6, delta_of=5, this_update=NOW - 2 * HOUR
+    )
+    known = knowing([ROOT], [], [base(), revoking, delta([ALICE], reason=REMOVED)])
+    assert verdict(ALICE, known, rules=REQUIRED).usable  # nobody at hand signed it
+
+
 def test_a_delta_that_is_not_out_yet():
     later = delta([ALICE], reason=REMOVED, this_update=NOW + HOUR)
     assert asked(base([ALICE], reason=HOLD), later).standing is Standing.REVOKED

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from smimefilter.base.reasons import Because
 from smimefilter.pki.build import Identity
 from smimefilter.pki.certificate import Certificate
-from smimefilter.trust import constraints, issued, link, policies, search, signers
+from smimefilter.trust import constraints, engine, issued, link, policies, search, signers
 from smimefilter.trust.verdict import PolicyRules, Standing, TrustRules
 from tests.support.crls import special_crl
 from tests.support.pki import NOW, YEAR, Issued, key_of, root
@@ -128,6 +128,42 @@ def test_an_issuer_beyond_the_bounds_is_found_where_its_key_is_hinted_at(
     assert work["signatures of certificates"] <= SEARCHING
 
 
+def test_an_issuer_is_found_behind_very_many_that_cannot_be_it(work, monkeypatch):
+    """They have the name, and are no CAs."""
+    monkeypatch.setattr(search, "MANY", 10)
+    top = root()
+    last = ca(top, "Same", key=key_of("p256", "the right one"))
+    usage = frozenset({"cRLSign"})
+    crowd = [top.issue("Same", key="p256", key_usage=usage, serial=n + 9) for n in range(100)]
+    assert verdict(mail(last), knowing([top], [*crowd, last])).usable
+    assert work["signatures of certificates"] <= search.MAX_LENGTH
+
+
+def test_a_missing_issuer_is_asked_for_however_many_have_its_name(work, monkeypatch):
+    monkeypatch.setattr(link.Link, "prefers", lambda *_: True)
+    missing = root("Same", key=key_of("p256", "the right one"))
+    bob = mail(missing, issuer_urls=("http://aia.test/same",))
+    found = verdict(bob, knowing([], of_one_name(500)), rules=TrustRules(fetch_issuers=True))
+    assert codes(found) == [Because.PATH_LIMIT]
+    assert [need.certificate for need in found.needs] == [bob.certificate]
+    assert work["signatures of certificates"] <= SEARCHING
+
+
+def test_of_many_missing_issuers_some_are_asked_for():
+    key = key_of("p256", "of many")
+    same = [
+        ca(
+            root(f"Missing {n}", key="p256"),
+            "Same",
+            key=key,
+            issuer_urls=(f"http://{n}.test/",),
+        )
+        for n in range(30)
+    ]
+    found = verdict(mail(same[0]), knowing([], same), rules=TrustRules(fetch_issuers=True))
+    assert len(found.needs) == engine.MOST_MISSING
+
+
 def test_ladders_double_the_ways_with_each_rung(work):
     """Two certificates of each CA: 2**10 ways to the root."""
     top = root(key="p256")
@@ -166,7 +202,7 @@ def test_long_chains(work, length):
 # CRLs
 
 
-def test_forged_crls_of_one_name(work):
+def test_forged_crls_of_one_name_keep_nobody_from_the_true_one(work):
     """They are newer than the real one, and there are more than anybody would look at."""
     top = root(key="p256")
     bob, stranger = mail(top), key_of("p256", "stranger")
@@ -175,13 +211,28 @@ def test_forged_crls_of_one_name(work):
         for n in range(2, 502)
     ]
     found = verdict(bob, knowing([top], crls=[*forged, top.crl()]), rules=NEEDS_CRL)
-    assert found.standing is Standing.UNTRUSTED
-    assert Because.NO_CRL_REQUIRED in codes(found)
-    assert work["signatures of CRLs"] <= signers.MAX_STEPS
+    assert codes(found) == [Because.VALID_PATH, Because.CRL_CHECKED]
+    assert work["signatures of CRLs"] == len(forged) + 1
+
+
+@pytest.mark.parametrize("self_made", [0, 40])
+def test_forged_crls_that_list_it_revoke_nobody_and_cut_nothing_short(work, self_made):
+    """Nor do certificates of the CA's name that strangers made, of the keys that signed them
+    or of others: what leads to no root is not tried."""
+    top = root(key="p256")
+    bob, names = mail(top), [key_of("p256", f"self-made {n}") for n in range(40)]
+    strangers = [root(key=key) for key in names[:self_made]]
+    forged = [
+        special_crl(top, [bob], number=n, key=names[n % 40], this_update=NOW)
+        for n in range(400)
+    ]
+    known = knowing([top], strangers, [*forged, top.crl()])
+    found = verdict(bob, known, rules=NEEDS_CRL)
+    assert codes(found) == [Because.VALID_PATH, Because.CRL_CHECKED]
+    assert work["signatures of CRLs"] == len(forged) + 1
 
 
 def test_a_revocation_below_forged_crls_is_not_lost(work):
-    """What cannot be looked at for all the forged ones is no reason to trust."""
     top = root(key="p256")
     bob, stranger = mail(top), key_of("p256", "stranger")
     forged = [
@@ -189,8 +240,34 @@ def test_a_revocation_below_forged_crls_is_not_lost(work):
         for n in range(2, 502)
     ]
     found = verdict(bob, knowing([top], crls=[*forged, top.crl([bob])]))
-    assert (found.standing, codes(found)[0]) == (Standing.UNTRUSTED, Because.PATH_LIMIT)
-    assert work["signatures of CRLs"] <= signers.MAX_STEPS
+    assert (found.standing, codes(found)[0]) == (Standing.REVOKED, Because.REVOKED)
+    assert work["signatures of CRLs"] == len(forged) + 1
+
+
+def test_a_verdict_has_so_many_reasons_and_says_how_many_more_there_are():
+    top = root(key="p256")
+    bob = mail(top)
+    many = [special_crl(top, number=n, this_update=NOW, unknown=True) for n in range(300)]
+    many.append(special_crl(top, next_update=NOW - timedelta(minutes=1)))
+    found = verdict(bob, knowing([top], crls=many), rules=NEEDS_CRL)
+    assert len(found.reasons) == engine.MOST_REASONS
+    assert Because.CRL_STALE in codes(found)  # the last one, and the only one of its kind
+    assert str(found.reasons[-1]) == f"and more of these kinds [{300 + 2 - 15}]"
+
+
+def test_what_a_mail_brings_is_looked_at_with_bounded_effort(work):
+    """Each of these may have signed the CRL, and may have issued each other."""
+    top = root(key="p256")
+    bob = mail(top)
+    junk = special_crl(top, [bob], this_update=NOW, key=key_of("p256", "nobody"))
+    known = knowing([top], crls=[junk, top.crl()])
+    known.prepare()
+    work.clear()
+    strangers = [root(key=key_of("p256", f"stranger {n}")).certificate for n in range(64)]
+    assert verdict(bob, known.with_certificates(strangers), rules=NEEDS_CRL).usable
+    bounds = SEARCHING + search.MAX_CHECKS + signers.MAX_CHECKS
+    assert work["signatures of certificates"] <= bounds
+    assert work["signatures of CRLs"] <= signers.MAX_CHECKS
 
 
 def test_crls_of_a_name_that_many_have(work):
@@ -204,7 +281,11 @@ def test_crls_of_a_name_that_many_have(work):
         special_crl(one, number=n, this_update=NOW - timedelta(minutes=n + 1))
         for n, one in enumerate(others)
     ]
-    found = verdict(mail(top), knowing([top], others, crls), rules=NEEDS_CRL)
+    known = knowing([top], others, crls)
+    known.prepare()
+    assert work["signatures of CRLs"] <= len(crls) * (len(others) + 1)
+    work.clear()
+    found = verdict(mail(top), known, rules=NEEDS_CRL)
     assert found.standing is Standing.UNTRUSTED
     assert work["signatures of CRLs"] <= signers.MAX_STEPS
     assert work["signatures of certificates"] <= SEARCHING + signers.MAX_STEPS

@@ -158,6 +158,45 @@ def test_a_ca_with_two_keys_has_two_sets() -> None:
     assert superseded(crl(number=2), SIGNER, [old]) == []
 
 
+def deltas(*entries: tuple[list[int], x509.ReasonFlags | None]) -> list[IssuedCrl]:
+    """One for each of these, an hour apart, the last one of now."""
+    first = NOW - timedelta(hours=len(entries))
+    return [
+        crl(
+            revoked=revoked, reason=reason, number=10 + n, delta_of=5,
+            this_update=first + timedelta(hours=n + 1),
+        )
+        for n, (revoked, reason) in enumerate(entries)
+    ]  # fmt: skip
+
+
+REMOVED, KEY = x509.ReasonFlags.remove_from_crl, x509.ReasonFlags.key_compromise
+HOLD = x509.ReasonFlags.certificate_hold
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "gone"),
+    [
+        (([7], KEY), ([7], REMOVED), False),
+        (([7], None), ([8], KEY), False),
+        (([7], KEY), ([], None), False),
+        (([7], KEY), ([7], HOLD), False),
+        (([7], KEY), ([7, 8], KEY), True),
+        (([7], HOLD), ([7], REMOVED), True),
+        (([7], REMOVED), ([], None), True),
+        (([], None), ([7], KEY), True),
+    ],
+)
+def test_a_delta_that_takes_back_takes_no_place(before: Any, after: Any, gone: bool) -> None:
+    old, new = deltas(before, after)
+    assert superseded(new, SIGNER, [old]) == ([old] if gone else [])
+    # a complete CRL that is newer than the old one settles it, whichever comes first
+    complete = crl(number=10, this_update=NOW - timedelta(minutes=30))
+    assert superseded(new, SIGNER, [old, complete]) == [old]
+    assert superseded(complete, SIGNER, [old, new]) == [old]
+    assert superseded(complete, SIGNER, [old]) == []  # the last delta stays
+
+
 def test_a_newer_one_is_found() -> None:
     new, other = crl(number=5), crl(number=4)
     assert newer_than(other, SIGNER, [new], NOW) is new
@@ -188,6 +227,43 @@ def test_urls_are_only_followed_below_a_root_and_not_without_end(
     monkeypatch.setattr("smimefilter.trust.sources.MOST", 3)
     known = Knowledge(roots=[ROOT.certificate], authorities=[one.certificate for one in many])
     assert CrlPlaces().of(known, users=True) == {f"http://crl.test/{n}" for n in range(3)}
+
+
+def test_urls_of_one_ca_take_no_place_of_anothers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many it names, in however many certificates that are stored first."""
+    monkeypatch.setattr("smimefilter.trust.sources.MOST", 6)
+    hostile = ROOT.issue("Hostile", ca=True, key="p256")
+    below = [
+        hostile.issue(f"Below {n}", ca=True, key="p256", crl_urls=(f"http://evil.test/{n}",))
+        for n in range(8)
+    ]
+    users = [named(below[0], f"http://evil.test/user/{n}", PLACE) for n in range(8)]
+    bob, carol = named(SUB, PLACE), named(SUB, "http://crl.test/2")
+    known = knowing([ROOT], [hostile, *below, *users, SUB, bob, carol])
+    sut = CrlPlaces()
+    found = sut.of(known, users=True)
+    assert len(found) == 6
+    assert {PLACE, "http://crl.test/2"} <= found
+    assert len(sut.branches(PLACE)) in {1, 2}
+    assert knowing([ROOT], [SUB]).link(SUB.certificate).key in sut.branches(PLACE)
+
+
+def test_of_users_that_name_the_same_one_of_each_ca_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[Link] = []
+    signed_by = Link.signed_by
+
+    def counting(link: Link, issuer: Link) -> bool:
+        tried.append(link)
+        return signed_by(link, issuer)
+
+    impostor = root("Sub of sources", key="p384")
+    bobs = [named(impostor, PLACE), *(named(SUB, PLACE) for _ in range(20))]
+    known = knowing([ROOT], [SUB, *bobs])
+    monkeypatch.setattr(Link, "signed_by", counting)
+    assert CrlPlaces().of(known, users=True) == {PLACE}
+    assert len(tried) <= 4
 
 
 def test_a_black_listed_signer_is_in_doubt_whichever_certificate_it_uses() -> None:
