@@ -195,14 +195,16 @@ class Link:
         timeout: float,
         *,
         pauses: Sequence[float] = PAUSES,
+        most: int = MOST,
     ) -> None:
-        """`timeout` and `pauses` are seconds."""
+        """`timeout` and `pauses` are seconds, `most` octets of an answer."""
         self._url = url
         self._host = urlsplit(url).netloc
         self._context = context
         self._timeout = timeout
         self._hidden: set[str] = set()
         self._pauses = pauses
+        self._most = most
         self._session: aiohttp.ClientSession | None = None
 
     def __repr__(self) -> str:
@@ -267,7 +269,7 @@ class Link:
             ) as response:
                 return Answer(
                     response.status,
-                    await _content(response),
+                    await _content(response, self._most),
                     response.content_type,
                     _seconds(response.headers.get("Retry-After", "")),
                 )
@@ -311,14 +313,15 @@ def mutual_link(url: str, settings: MutualTls) -> Link:
     return Link(url, context, settings.timeout)
 
 
-async def _content(response: aiohttp.ClientResponse) -> bytes:
+async def _content(response: aiohttp.ClientResponse, most: int) -> bytes:
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise HandlerTrouble("answers compressed, which nobody asked for")
     blocks, size = [], 0
     async for block in response.content.iter_any():
         size += len(block)
-        if size > MOST:
-            raise HandlerTrouble(f"the answer is larger than {MOST >> 20} MiB")
+        if size > most:
+            shown = f"{most >> 20} MiB" if most >= MOST else f"{most >> 10} KiB"
+            raise HandlerTrouble(f"the answer is larger than {shown}")
         blocks.append(block)
     return b"".join(blocks)
 
