@@ -15,15 +15,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import json
 import os
 import secrets
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Annotated, Final, TypeVar
 from urllib.parse import urlsplit
+from xml.sax.saxutils import escape
 
 import aiohttp
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
@@ -256,9 +258,7 @@ class Link:
 
     def shown(self, said: str) -> str:
         """What a CA says, fit to be told to people."""
-        for one in self._hidden:
-            said = said.replace(one, "(secret)")
-        return cleaned(said)
+        return cleaned(masked(said, self._hidden))
 
     async def _once(
         self, method: str, url: URL, body: bytes | None, headers: Mapping[str, str]
@@ -362,6 +362,19 @@ def status_words(status: int) -> str:
         return f"HTTP {status} {HTTPStatus(status).phrase}"
     except ValueError:
         return f"HTTP {status}"
+
+
+def masked(said: str, secrets_: Collection[str]) -> str:
+    """The same without these secrets, as they are and as XML and JSON write them."""
+    spellings = {
+        spelling
+        for secret in secrets_
+        for spelling in (secret, escape(secret), json.dumps(secret)[1:-1])
+        if spelling
+    }
+    for spelling in sorted(spellings, key=len, reverse=True):
+        said = said.replace(spelling, "(secret)")
+    return said
 
 
 def cleaned(said: str) -> str:

@@ -43,7 +43,11 @@ def main() -> None:
         folder = Path(home)
         (folder / "policies").mkdir()
         (folder / "policies" / "global.yaml").write_text("preferences: {}\n")
-        settings = {"hostname": "filter.test", "master-key": "master.key", "policies": "policies"}
+        settings = {
+            "hostname": "filter.test",
+            "master-key": "master.key",
+            "policies": "policies",
+        }
         program = Program(folder, settings)
         program.run("init")
         program.run("ca", "create", "Staff CA", "--root", "Staff Root", "--key", KEY)

@@ -107,4 +107,6 @@ def test_columns_without_end_are_one_mistake() -> None:
     assert said == "row 1: 50002 columns, at most 32"
     (said,) = mistakes("EMAIL,CN," + "x" * 100_000)
     assert said == "row 1, column 3: a name of 100000 characters, at most 256"
-    assert mistakes("EMAIL,CN," + ",".join("x" * 30))[0].startswith("row 1, column 3: no column")
+    assert mistakes("EMAIL,CN," + ",".join("x" * 30))[0].startswith(
+        "row 1, column 3: no column"
+    )
