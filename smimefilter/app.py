@@ -362,8 +362,8 @@ class Running:
         self.publisher = (
             Publisher(
                 app.config.publish,
-                crl=ca.authority.current_crl,
-                certificate=ca.authority.certificate_of,
+                published=ca.authority.published,
+                revision=app.database.states.revision,
                 clock=now,
             )
             if app.config.publish

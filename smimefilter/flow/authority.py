@@ -98,6 +98,15 @@ class Authority:
     has_key: bool = True  # False: taken offline
 
 
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What others are to find of a CA, DER: its certificate and its newest CRL."""
+
+    id: str
+    certificate: bytes
+    crl: bytes | None
+
+
 class AuthorityDesk:
     """All that is done with CAs of ours."""
 
@@ -473,17 +482,13 @@ class AuthorityDesk:
             raise _no_key(found.certificate)
         return found
 
-    async def certificate_of(self, id_: str) -> bytes | None:
-        """The certificate of a CA by its id, DER."""
-        return next((one.certificate.der for one in await self.all() if one.id == id_), None)
-
-    async def current_crl(self, id_: str) -> bytes | None:
-        """The newest CRL of a CA by its id, DER."""
-        known = [one for one in await self.all() if one.id == id_]
-        if not known:
-            return None
-        found = await self._own_crls(known[0].certificate)
-        return found[-1][1] if found else None
+    async def published(self) -> list[Published]:
+        """What others are to find of each CA."""
+        found = []
+        for one in await self.all():
+            crls = await self._own_crls(one.certificate)
+            found.append(Published(one.id, one.certificate.der, crls[-1][1] if crls else None))
+        return found
 
     # below
 
