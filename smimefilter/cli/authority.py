@@ -9,8 +9,9 @@ import typer
 from rich.progress import Progress
 
 from smimefilter.app import App, office
-from smimefilter.flow.authority import Authority, NewAuthority
+from smimefilter.flow.authority import Authority
 from smimefilter.flow.certificates import Form, export_key
+from smimefilter.flow.new_authority import NewAuthority
 from smimefilter.flow.preferences import set_preference
 from smimefilter.policy.preferences import ALL, CA_CRL_DAYS, CA_CRL_URL
 

@@ -14,18 +14,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_der_private_key
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from smimefilter.base.errors import AdminError
 from smimefilter.pki.build import (
-    KEY_KINDS,
-    SHA1,
     Identity,
     Profile,
     Revoked,
@@ -49,41 +46,26 @@ from smimefilter.ports.requests import (
     StoredAuthority,
 )
 from smimefilter.ports.stores import Certificates, Crls, WrappedKey
-from smimefilter.trust.constraints import address_base
 from smimefilter.trust.link import Link
 from smimefilter.trust.verdict import Standing, Verdict
 
+from .new_authority import (
+    BACKDATED,
+    DIGESTS,
+    NewAuthority,
+    check,
+    issuing_profile,
+    root_profile,
+)
 from .revoking import LIFT, Changes, changes, check_reasons, may_become
 
-BACKDATED: Final = timedelta(hours=1)  # clocks of others may be behind
-LONGEST: Final = 36_500  # days
 CRL_LONGEST: Final = 366  # days, as of the preference `ca-crl-days`
 REMEMBERED: Final = timedelta(seconds=2)
-STRONG_KEYS: Final = ("rsa2048", "rsa3072", "rsa4096", "p256", "p384")
-DIGESTS: Final = ("sha256", "sha384", "sha512")
-_MAIL_ALONE: Final = frozenset({ExtendedKeyUsageOID.EMAIL_PROTECTION.dotted_string})
 _ATTEMPTS: Final = 5
 _UNFIT: Final = frozenset(  # of a CA: nothing is issued that nobody may trust
     {Standing.REVOKED, Standing.BLACK_LISTED, Standing.NOT_YET_VALID, Standing.EXPIRED}
 )
 _ID: Final = 16  # hex digits of a CA's key identifier that it is called by
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewAuthority:
-    """A CA to be made."""
-
-    root_name: str
-    name: str
-    days: int = 7300
-    key: str = "rsa4096"
-    digest: str = "sha256"
-    email: str = ""
-    crl_url: str = ""  # template of the root's CRL, for the intermediate; see `url_for`
-    crl_days: int = 7
-    domains: tuple[str, ...] = ()  # the intermediate speaks for these alone; none: for all
-    make_default: bool = True
-    force: bool = False  # weak keys and digests too
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,26 +122,15 @@ class AuthorityDesk:
 
     async def create(self, wanted: NewAuthority) -> tuple[Authority, Authority]:
         """Make a root and an intermediate; both are stored with their keys and first CRLs."""
-        _check(wanted)
-        domains = _permitted(wanted.domains)
+        check(wanted)
         await self._check_names(wanted)
         now = self._clock()
         keys = await asyncio.gather(
             *(asyncio.to_thread(generate_key, wanted.key) for _ in range(2))
         )
-        root = issue(_ca_profile(wanted, now, wanted.root_name), keys[0])
+        root = issue(root_profile(wanted, now), keys[0])
         above = url_for(wanted.crl_url, root.certificate)
-        sub = issue(
-            replace(
-                _ca_profile(wanted, now, wanted.name),
-                path_length=0,
-                crl_urls=(above,) if above else (),
-                extended_key_usage=_MAIL_ALONE,
-                permitted_addresses=domains,
-            ),
-            keys[1],
-            root,
-        )
+        sub = issue(issuing_profile(wanted, now, above), keys[1], root)
         both = [
             StoredAuthority(one.certificate.thumbprint, default, 1, now)
             for one, default in ((root, False), (sub, wanted.make_default))
@@ -562,66 +533,11 @@ def _urls(template: str, authority: Certificate) -> tuple[str, ...]:
     return (url_for(template, authority),) if template else ()
 
 
-def weakness(key: str, digest: str) -> str:
-    """Why a kind of key or a digest is not fit for a new certificate; empty when it is."""
-    if key not in STRONG_KEYS:
-        return f"{key} keys can be broken, or are read by few programs"
-    if digest not in DIGESTS:
-        return f"signatures with {digest.upper()} can be forged"
-    return ""
-
-
-def _check(wanted: NewAuthority) -> None:
-    if not wanted.root_name.strip() or not wanted.name.strip():
-        raise AdminError("a CA needs a common name, and so does its root")
-    if wanted.root_name.strip().casefold() == wanted.name.strip().casefold():
-        raise AdminError(
-            "root and intermediate have the same common name",
-            mend="choose two: programs tell them apart by it",
-        )
-    if wanted.key not in KEY_KINDS:
-        raise AdminError(
-            f"no such kind of key: {wanted.key}", mend=f"one of {', '.join(STRONG_KEYS)}"
-        )
-    if not 1 <= wanted.days <= LONGEST:
-        raise AdminError(f"a CA is valid for 1 to {LONGEST} days, not {wanted.days}")
-    if wanted.digest not in {*DIGESTS, SHA1}:
-        raise AdminError(f"no digest: {wanted.digest}", mend=f"one of {', '.join(DIGESTS)}")
-    weak = weakness(wanted.key, wanted.digest)
-    if weak and not wanted.force:
-        raise AdminError(weak, mend="choose something stronger, or say --force")
-
-
 def _check_crl(days: int, digest: str) -> None:
     if not 1 <= days <= CRL_LONGEST:
         raise AdminError(f"the next CRL comes after 1 to {CRL_LONGEST} days, not {days}")
     if digest not in DIGESTS:
         raise AdminError(f"no digest: {digest}", mend=f"one of {', '.join(DIGESTS)}")
-
-
-def _permitted(domains: Collection[str]) -> tuple[str, ...]:
-    """Domains as name constraints have them, RFC 5280 §4.2.1.10. Raises `AdminError`."""
-    found = []
-    for domain in domains:
-        base = "" if set(domain) & set("@*[") else address_base(domain.strip(), bad="")
-        if not base:
-            raise AdminError(
-                f"'{domain}' is no domain",
-                mend="write example.com, or .example.com for those below it",
-            )
-        found.append(base)
-    return tuple(dict.fromkeys(found))
-
-
-def _ca_profile(wanted: NewAuthority, now: datetime, name: str) -> Profile:
-    return Profile(
-        common_name=name.strip(),
-        not_before=now - BACKDATED,
-        not_after=now + timedelta(days=wanted.days),
-        addresses=(wanted.email,) if wanted.email else (),
-        ca=True,
-        digest=wanted.digest,
-    )
 
 
 def origin_of(certificate: Certificate) -> str:

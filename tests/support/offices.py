@@ -9,7 +9,8 @@ from typing import Any, ClassVar, cast
 
 from pydantic import BaseModel
 
-from smimefilter.flow.authority import AuthorityDesk, NewAuthority
+from smimefilter.flow.authority import AuthorityDesk
+from smimefilter.flow.new_authority import NewAuthority
 from smimefilter.flow.requests import Done, Handlers, RequestDesk, Step
 from smimefilter.keys.master import MasterKey
 from smimefilter.pki.certificate import Certificate

@@ -13,7 +13,8 @@ import pytest
 from cryptography import x509
 
 from smimefilter.base.errors import AdminError
-from smimefilter.flow.authority import Authority, NewAuthority, serials_of
+from smimefilter.flow.authority import Authority, serials_of
+from smimefilter.flow.new_authority import NewAuthority
 from smimefilter.flow.requests import Wanted
 from smimefilter.pki.build import Identity, Profile, build_crl, issue
 from smimefilter.pki.certificate import Certificate
