@@ -5,6 +5,9 @@ their wrapped keys, the root among the roots, ready to use. Each signs CRLs: the
 the intermediate. A CRL is made and stored in one transaction with what it revokes, under the
 next number, so that of two that are made at once one begins again with the other's entries.
 
+A CA that nobody may trust issues nothing. What revoking changes is left to `revoking.py`, what
+a new CA is like to `new_authority.py`.
+
 Certificates follow the CA/Browser Forum's baseline for S/MIME (mailbox- or
 individual-validated, multipurpose): one rfc822Name, emailProtection, key usage by the kind of
 key, serial numbers of 128 random bits. RFC 5280 §4.2 and §5. Raises `AdminError`.
@@ -443,7 +446,7 @@ class AuthorityDesk:
     async def root(self, which: str) -> Authority:
         """A root whose key is here. Raises `AdminError`."""
         found = await self.find(which)
-        if found.root is not None:
+        if not found.certificate.is_self_issued:
             raise AdminError(
                 "an intermediate needs its key to issue",
                 where=found.certificate.subject,
