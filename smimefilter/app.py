@@ -54,6 +54,7 @@ from smimefilter.notify.texts import TemplateLetters
 from smimefilter.obs import systemd
 from smimefilter.obs.log import LogJournal, forward_library_logs, make_log
 from smimefilter.obs.meter import PrometheusMeter
+from smimefilter.pki.certificate import Certificate
 from smimefilter.plan.snapshot import Moment
 from smimefilter.policy.preferences import (
     CA_CRL_DAYS,
@@ -69,6 +70,7 @@ from smimefilter.smtp.connect import probe
 from smimefilter.smtp.listener import MailListener
 from smimefilter.smtp.relay import SmtpRelay
 from smimefilter.store.database import Database
+from smimefilter.trust.verdict import Purpose, Verdict
 from smimefilter.web.publish import Publisher
 
 NO_POLICY: Final = """\
@@ -197,6 +199,10 @@ def office_of(app: App, snapshots: Snapshots, journal: Journal | None = None) ->
     def view() -> View:
         return snapshots.current.snapshot.tree.view("")
 
+    async def judge(certificate: Certificate) -> Verdict:
+        moment = snapshots.current.snapshot.at(now())
+        return moment.verdict(certificate, Purpose.ANY, moment.view(""))
+
     authority = AuthorityDesk(
         authorities=database.authorities,
         certificates=database.certificates,
@@ -205,6 +211,8 @@ def office_of(app: App, snapshots: Snapshots, journal: Journal | None = None) ->
         clock=now,
         crl_days=lambda: view().get(CA_CRL_DAYS).value,
         digest=lambda: str(view().get(CA_DIGEST).value),
+        judge=judge,
+        journal=journal or app.journal,
     )
     relay = SmtpRelay(app.config, app.hostname)
     challenges = ChallengeDesk(
@@ -367,8 +375,8 @@ class Running:
         self.publisher = (
             Publisher(
                 app.config.publish,
-                crl=ca.authority.current_crl,
-                certificate=ca.authority.certificate_of,
+                published=ca.authority.published,
+                revision=app.database.states.revision,
                 clock=now,
             )
             if app.config.publish

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.progress import Progress
 
 from smimefilter.app import App, office
-from smimefilter.flow.authority import Authority, NewAuthority
+from smimefilter.base.errors import AdminError
+from smimefilter.flow.authority import Authority
+from smimefilter.flow.certificates import Form, export_key
+from smimefilter.flow.new_authority import NewAuthority
 from smimefilter.flow.preferences import set_preference
 from smimefilter.policy.preferences import ALL, CA_CRL_DAYS, CA_CRL_URL
 
-from .common import DEFAULT_CONFIG, Config, with_app
+from .common import (
+    DEFAULT_CONFIG,
+    Config,
+    Force,
+    PasswordFile,
+    read_password,
+    refuse_to_overwrite,
+    with_app,
+    write_bytes,
+)
 from .show import Json, err, rows, say
 
 app = typer.Typer(help="Certificate authorities of our own.", no_args_is_help=True)
@@ -30,6 +43,10 @@ def create(
     ] = "rsa4096",
     digest: Annotated[str, typer.Option(help="sha256, sha384 or sha512.")] = "sha256",
     email: Annotated[str, typer.Option(help="An address in both; rarely wanted.")] = "",
+    domain: Annotated[
+        list[str] | None,
+        typer.Option(help="The intermediate speaks for this domain alone; may be repeated."),
+    ] = None,
     default: Annotated[
         bool, typer.Option(help="Issue with it where no other one is named.")
     ] = True,
@@ -52,6 +69,7 @@ def create(
                     email=email,
                     crl_url=view.get(CA_CRL_URL).value or "",
                     crl_days=view.get(CA_CRL_DAYS).value,
+                    domains=tuple(domain or ()),
                     make_default=default,
                     force=force,
                 )
@@ -74,7 +92,7 @@ def list_(config: Config = DEFAULT_CONFIG, json: Json = False) -> None:
         async with office(app) as found:
             return await found.authority.all()
 
-    columns = ("id", "subject", "default", "expires", "CRL", "thumbprint")
+    columns = ("id", "subject", "default", "key", "expires", "CRL", "thumbprint")
     rows("CAs", columns, map(_row, with_app(config, work)), json)
 
 
@@ -84,6 +102,7 @@ def _row(one: Authority) -> dict[str, Any]:
         "subject": one.certificate.subject,
         "kind": "root" if one.root is None else "intermediate",
         "default": one.is_default,
+        "key": "here" if one.has_key else "offline",
         "expires": f"{one.certificate.not_after:%Y-%m-%d}",
         "CRL": one.crl_number,
         "thumbprint": one.certificate.thumbprint,
@@ -102,6 +121,35 @@ def default_(which: Which, config: Config = DEFAULT_CONFIG) -> None:
 
 
 @app.command()
+def offline(
+    which: Which,
+    to: Annotated[Path, typer.Option("--to", help="The file for its key, PKCS#12.")],
+    days: Annotated[int, typer.Option(help="Days that its CRL lasts, 1 to 366.")] = 180,
+    password_file: PasswordFile = None,
+    force: Force = False,
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Take a root offline: make its CRL for a long while, write its key to a file under a
+    password, and take it out of the database."""
+    refuse_to_overwrite(to, force=force)
+    password = read_password(password_file, "Password for the new file")
+
+    async def work(app: App) -> Authority:
+        async with office(app) as found:
+            root = await found.authority.root(which)
+            await found.authority.revoke(root.id, {}, days=days)
+            ring = app.ring((await app.database.states.load()).keys)
+            store = app.database.certificates
+            key = await export_key(store, ring, root.certificate, password, Form.PKCS12)
+            write_bytes(to, key, secret=True)
+            return await found.authority.forget_key(root.id)
+
+    done = with_app(config, work)
+    say(f"wrote {to}: the only key of {done.certificate.subject}, keep copies in safe places")
+    say(f"its next CRL is due within {days} days: docs/ca.md says how it is made")
+
+
+@app.command()
 def settings(
     name: Annotated[str, typer.Argument(help="A setting to change; none: show all.")] = "",
     value: Annotated[str, typer.Argument(help="Its value; 'default' resets it.")] = "",
@@ -111,11 +159,16 @@ def settings(
     """Show what new certificates are like, or change it for all. These are preferences:
     `policy set` changes them for a domain or a user alone."""
     wanted = name if name.startswith("ca-") or not name else f"ca-{name}"
+    if name and not value:
+        raise AdminError(
+            f"no value for {name}",
+            mend="write it after the name; 'default' resets it; without a name all are shown",
+        )
     if name:
         stored = with_app(
             config,
             lambda app: set_preference(
-                app.database.preferences, app.master, "global", wanted, value or None
+                app.database.preferences, app.master, "global", wanted, value
             ),
         )
         say(f"{stored.name} = {'default' if stored.value is None else stored.value}")

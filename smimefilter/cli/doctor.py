@@ -79,7 +79,9 @@ async def _installation(app: App) -> list[Finding]:
     users = await app.database.active_users.since(now() - ACTIVE_FOR)
     sources = await app.database.crl_sources.all()
     keys = app.ring(store.keys)
-    return findings + look_over(store, state.snapshot.at(now()), users, sources, keys)
+    ours = [one.thumbprint for one in await app.database.authorities.all()]
+    moment = state.snapshot.at(now())
+    return findings + look_over(store, moment, users, sources, keys, ours)
 
 
 async def _network(config: settings.Config) -> AsyncIterator[Finding]:

@@ -1,5 +1,5 @@
-"""`smimefilter certificate request`, `certificate revoke`, `pending`, `bulk`: getting
-certificates, and taking them back."""
+"""`smimefilter certificate request`, `certificate send`, `pending`, `bulk`: certificates are
+got, and handed out."""
 
 from __future__ import annotations
 
@@ -14,15 +14,13 @@ from rich.progress import Progress
 from smimefilter.app import App, Office, office
 from smimefilter.base.address import address_key
 from smimefilter.base.errors import AdminError
-from smimefilter.flow.authority import serials_of
 from smimefilter.flow.certificates import chain_of, find
 from smimefilter.flow.enrol import Looked, handler_for, preview, with_defaults
 from smimefilter.flow.preferences import set_preference
 from smimefilter.flow.send import generated, no_number, no_sender
 from smimefilter.flow.wanted import Wanted
-from smimefilter.pki.build import CRL_REASONS, Identity
+from smimefilter.pki.build import Identity
 from smimefilter.pki.certificate import Certificate
-from smimefilter.pki.details import crl_issuer
 from smimefilter.pki.request import csr_pem
 from smimefilter.plan.snapshot import Moment
 from smimefilter.policy.preferences import (
@@ -233,49 +231,6 @@ def _password(moment: Moment, address: str, file: Path | None) -> str:
     if file is not None:
         return read_password(file)
     return generated(moment.view(address).get(CA_PASSWORD_LENGTH).value)
-
-
-def revoke(
-    thumbprint: Annotated[str, typer.Argument(help="The beginning of its thumbprint.")],
-    reason: Annotated[
-        str, typer.Option(help=f"One of {', '.join(CRL_REASONS)}.")
-    ] = "unspecified",
-    config: Config = DEFAULT_CONFIG,
-) -> None:
-    """Revoke a certificate that a CA of ours issued: its CRL is made anew, and counts here at
-    once."""
-
-    async def run(app: App) -> tuple[Certificate, str]:
-        entry = await find(app.database.certificates, thumbprint, Shelf.CERTIFICATES)
-        async with office(app) as found:
-            by = await found.authority.revoke_certificate(entry.certificate, reason)
-            return entry.certificate, by.certificate.subject
-
-    certificate, issuer = with_app(config, run)
-    say(f"revoked {certificate.subject}, serial {certificate.serial_hex}, by {issuer}")
-
-
-def create_crl(
-    serials: Annotated[
-        list[str] | None, typer.Argument(help="Serial numbers to revoke, in hex.")
-    ] = None,
-    ca: Annotated[str, typer.Option(help="Of `ca list`; else the default one.")] = "",
-    days: Annotated[int | None, typer.Option(help="Days until the next one.")] = None,
-    digest: Digest = None,
-    reason: Annotated[str, typer.Option(help="Why they are revoked.")] = "unspecified",
-    anew: Annotated[
-        bool, typer.Option("--anew", help="Nothing that was revoked before stays so.")
-    ] = False,
-    config: Config = DEFAULT_CONFIG,
-) -> None:
-    """Make a CRL of a CA of ours, with these serial numbers beside those of before. It goes
-    into the CRL store in the place of the last one."""
-    numbers = dict.fromkeys(serials_of(serials or []), reason)
-
-    async def work(found: Office) -> bytes:
-        return await found.authority.revoke(ca, numbers, days=days, digest=digest, anew=anew)
-
-    say(f"made a CRL of {crl_issuer(in_office(config, work))}")
 
 
 # pending

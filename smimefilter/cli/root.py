@@ -23,6 +23,7 @@ from . import (
     keys,
     policy,
     requests,
+    revoking,
     roots,
     trustlist,
     verify,
@@ -41,8 +42,8 @@ app.add_typer(policy.app, name="policy")
 certificates.app.command("verify")(verify.verify)
 certificates.app.command("request")(requests.request)
 certificates.app.command("send")(requests.send)
-certificates.app.command("revoke")(requests.revoke)
-crls.app.command("create")(requests.create_crl)
+certificates.app.command("revoke")(revoking.revoke)
+crls.app.command("create")(revoking.create_crl)
 app.add_typer(certificates.app, name="certificate")
 app.add_typer(keys.app, name="key")
 app.add_typer(roots.app, name="root")

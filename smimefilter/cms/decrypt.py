@@ -108,8 +108,8 @@ def decrypt(
 ) -> Opened:
     """The content. `find` gives certificates with a private key at hand that an identifier
     names, and their keys. `may_spend`: whether as much work may be done as AES of so many
-    octets is. Raises `NoKey`, `Unsupported`, `TooMuch`, `CannotDecrypt`; `KeyTrouble` where the
-    only key that might do cannot be used now."""
+    octets is. Raises `NoKey`, `Unsupported`, `TooMuch`, `CannotDecrypt`; `KeyTrouble` where
+    there are only keys that cannot be used now."""
     cipher = _CIPHERS.get(message.cipher.oid)
     if cipher is None or (cipher.kind in {"aes-gcm", "chacha20-poly1305"}) is not (
         message.authenticated
@@ -117,36 +117,49 @@ def decrypt(
         raise Unsupported("encrypted with a cipher that is not known here")
     decipher, size = _decipher(message, cipher)
     cost = sum(map(len, message.content)) * _COST.get(cipher.kind, 1)
-    why: Exception = NoKey("none of the recipients' private keys is at hand")
-    for recipient, certificate, key in _ways_in(message, find):
+    for number, (recipient, certificate, key) in enumerate(_unlocked(_ways_in(message, find))):
         if not may_spend(cost):
-            raise TooMuch("it takes too much work")
-        try:
-            content = _content(recipient, key(), size, decipher)
-        except KeyTrouble as error:  # another one may do
-            why = error
-            continue
+            if number == 0:
+                raise TooMuch("it takes too much work")
+            break  # as if the next one had been tried: else it would tell that this one failed
+        content = _content(recipient, key, size, decipher)
         if content is not None:
             how = way_of(recipient)
             return Opened(content, certificate, cipher.name, how, message.authenticated)
-        if not isinstance(why, KeyTrouble):
-            why = CannotDecrypt("cannot be decrypted")
-    raise why
+    raise CannotDecrypt("cannot be decrypted")
 
 
 def _ways_in(
     message: Enveloped, find: Callable[[Identifier], Iterable[tuple[Certificate, _Key]]]
 ) -> Iterator[tuple[Recipient, Certificate, _Key]]:
-    """What a private key at hand may open. Raises `CannotDecrypt` past so many."""
+    """What a private key at hand may open, the first ones if they are many."""
     tried: Counter[Certificate] = Counter()
     for recipient in message.recipients:
         for certificate, key in find(recipient.recipient):
             if tried[certificate] == MOST_OF_ONE:
                 continue
             tried[certificate] += 1
-            if tried.total() > MOST_TRIED:
-                raise CannotDecrypt("cannot be decrypted")
             yield recipient, certificate, key
+            if tried.total() == MOST_TRIED:
+                return
+
+
+def _unlocked(
+    ways: Iterable[tuple[Recipient, Certificate, _Key]],
+) -> list[tuple[Recipient, Certificate, PrivateKeyTypes]]:
+    """Those whose keys can be used, and all of them before one is tried: what becomes of a
+    mail must not depend on another key once one has failed. Raises `KeyTrouble` where there is
+    none but such as cannot be used, `NoKey` where there is none at all."""
+    found: list[tuple[Recipient, Certificate, PrivateKeyTypes]] = []
+    trouble: Exception = NoKey("none of the recipients' private keys is at hand")
+    for recipient, certificate, key in ways:
+        try:
+            found.append((recipient, certificate, key()))
+        except KeyTrouble as error:
+            trouble = error
+    if not found:
+        raise trouble
+    return found
 
 
 def _content(

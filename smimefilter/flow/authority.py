@@ -5,6 +5,9 @@ their wrapped keys, the root among the roots, ready to use. Each signs CRLs: the
 the intermediate. A CRL is made and stored in one transaction with what it revokes, under the
 next number, so that of two that are made at once one begins again with the other's entries.
 
+A CA that nobody may trust issues nothing. What revoking changes is left to `revoking.py`, what
+a new CA is like to `new_authority.py`.
+
 Certificates follow the CA/Browser Forum's baseline for S/MIME (mailbox- or
 individual-validated, multipurpose): one rfc822Name, emailProtection, key usage by the kind of
 key, serial numbers of 128 random bits. RFC 5280 §4.2 and §5. Raises `AdminError`.
@@ -13,7 +16,7 @@ key, serial numbers of 128 random bits. RFC 5280 §4.2 and §5. Raises `AdminErr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -23,9 +26,6 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from smimefilter.base.errors import AdminError
 from smimefilter.pki.build import (
-    CRL_REASONS,
-    KEY_KINDS,
-    SHA1,
     Identity,
     Profile,
     Revoked,
@@ -37,9 +37,9 @@ from smimefilter.pki.build import (
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
 from smimefilter.pki.crl import Crl
 from smimefilter.pki.export import key_pkcs8
-from smimefilter.pki.names import name_key
 from smimefilter.pki.request import UnreadableCsr, parsed_csr
 from smimefilter.ports.handlers import HandlerTrouble, Issued, NotIssued, Order
+from smimefilter.ports.journal import Journal
 from smimefilter.ports.keys import PRIVATE_KEY, Sealer
 from smimefilter.ports.requests import (
     AuditRecord,
@@ -49,30 +49,26 @@ from smimefilter.ports.requests import (
     StoredAuthority,
 )
 from smimefilter.ports.stores import Certificates, Crls, WrappedKey
+from smimefilter.trust.link import Link
+from smimefilter.trust.verdict import Standing, Verdict
 
-BACKDATED: Final = timedelta(hours=1)  # clocks of others may be behind
-LONGEST: Final = 36_500  # days
+from .new_authority import (
+    BACKDATED,
+    DIGESTS,
+    NewAuthority,
+    check,
+    issuing_profile,
+    root_profile,
+)
+from .revoking import LIFT, Changes, changes, check_reasons, may_become
+
+CRL_LONGEST: Final = 366  # days, as of the preference `ca-crl-days`
 REMEMBERED: Final = timedelta(seconds=2)
-STRONG_KEYS: Final = ("rsa2048", "rsa3072", "rsa4096", "p256", "p384")
-DIGESTS: Final = ("sha256", "sha384", "sha512")
 _ATTEMPTS: Final = 5
+_UNFIT: Final = frozenset(  # of a CA: nothing is issued that nobody may trust
+    {Standing.REVOKED, Standing.BLACK_LISTED, Standing.NOT_YET_VALID, Standing.EXPIRED}
+)
 _ID: Final = 16  # hex digits of a CA's key identifier that it is called by
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewAuthority:
-    """A CA to be made."""
-
-    root_name: str
-    name: str
-    days: int = 7300
-    key: str = "rsa4096"
-    digest: str = "sha256"
-    email: str = ""
-    crl_url: str = ""  # template of the root's CRL, for the intermediate; see `url_for`
-    crl_days: int = 7
-    make_default: bool = True
-    force: bool = False  # weak keys and digests too
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +80,16 @@ class Authority:
     root: Certificate | None
     is_default: bool
     crl_number: int
+    has_key: bool = True  # False: taken offline
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What others are to find of a CA, DER: its certificate and its newest CRL."""
+
+    id: str
+    certificate: bytes
+    crl: bytes | None
 
 
 class AuthorityDesk:
@@ -99,8 +105,11 @@ class AuthorityDesk:
         clock: Callable[[], datetime],
         crl_days: Callable[[], int],
         digest: Callable[[], str],
+        judge: Callable[[Certificate], Awaitable[Verdict]],
+        journal: Journal,
     ) -> None:
-        """`crl_days`: after how many days the next CRL comes, by policy; `digest` likewise."""
+        """`crl_days`: after how many days the next CRL comes, by policy; `digest` likewise.
+        `judge`: what a CA's certificate is worth now."""
         self._authorities = authorities
         self._certificates = certificates
         self._crls = crls
@@ -108,22 +117,23 @@ class AuthorityDesk:
         self._clock = clock
         self._crl_days = crl_days
         self._digest = digest
+        self._judge = judge
+        self._journal = journal
+        self._not_renewed: set[str] = set()  # ids of CAs whose CRL could not be made anew
         self._signers: dict[str, Identity] = {}
         self._default: tuple[datetime, Authority | None] = (clock(), None)
 
     async def create(self, wanted: NewAuthority) -> tuple[Authority, Authority]:
         """Make a root and an intermediate; both are stored with their keys and first CRLs."""
-        _check(wanted)
+        check(wanted)
         await self._check_names(wanted)
         now = self._clock()
         keys = await asyncio.gather(
             *(asyncio.to_thread(generate_key, wanted.key) for _ in range(2))
         )
-        root = issue(_ca_profile(wanted, now, wanted.root_name), keys[0])
+        root = issue(root_profile(wanted, now), keys[0])
         above = url_for(wanted.crl_url, root.certificate)
-        sub = issue(
-            _ca_profile(wanted, now, wanted.name, path_length=0, crl_url=above), keys[1], root
-        )
+        sub = issue(issuing_profile(wanted, now, above), keys[1], root)
         both = [
             StoredAuthority(one.certificate.thumbprint, default, 1, now)
             for one, default in ((root, False), (sub, wanted.make_default))
@@ -133,7 +143,7 @@ class AuthorityDesk:
             NewCrl(
                 one.certificate.thumbprint, 1,
                 build_crl(one, (), this_update=now, next_update=ends, digest=self._digest()),
-                _origin(one.certificate),
+                origin_of(one.certificate),
             )
             for one in (root, sub)
         ]  # fmt: skip
@@ -169,7 +179,12 @@ class AuthorityDesk:
             )
             found.append(
                 Authority(
-                    ca_id(certificate), certificate, above, stored.is_default, stored.crl_number
+                    ca_id(certificate),
+                    certificate,
+                    above,
+                    stored.is_default,
+                    stored.crl_number,
+                    await self._certificates.key(stored.thumbprint) is not None,
                 )
             )
         return sorted(found, key=lambda one: one.root is not None)
@@ -203,6 +218,8 @@ class AuthorityDesk:
                 where=found.certificate.subject,
                 mend="name an intermediate; list them with: smimefilter ca list",
             )
+        if why := await self._unfit(found.certificate):
+            raise AdminError(why, mend="make another CA, or name another one")
         thumbprint = found.certificate.thumbprint
         record = AuditRecord(self._clock(), thumbprint, "CA made the default")
         await self._authorities.make_default(thumbprint, [record])
@@ -220,6 +237,8 @@ class AuthorityDesk:
             found = await self._issuing_one()
         except AdminError as error:
             return NotIssued(str(error))
+        if why := await self._unfit_for(found.certificate, order.address):
+            return NotIssued(why)
         signer = await self._signer(found)
         try:
             request = parsed_csr(order.csr)
@@ -227,8 +246,6 @@ class AuthorityDesk:
             return NotIssued(str(error))
         now = self._clock()
         ends = min(now + timedelta(days=order.days), found.certificate.not_after)
-        if ends <= now:
-            return NotIssued(f"the CA has expired: {found.certificate.subject}")
         profile = Profile(
             common_name=order.common_name,
             not_before=now - BACKDATED,
@@ -248,6 +265,22 @@ class AuthorityDesk:
         )
         return Issued(certificate, (found.certificate,))
 
+    async def _unfit(self, certificate: Certificate) -> str:
+        """Why a CA may not issue now; empty where it may."""
+        now = self._clock()
+        if certificate.not_after <= now:
+            return f"the CA has expired: {certificate.subject}"
+        if certificate.not_before > now:
+            return f"the CA is not yet valid: {certificate.subject}"
+        standing = (await self._judge(certificate)).standing
+        return f"the CA is {standing}: {certificate.subject}" if standing in _UNFIT else ""
+
+    async def _unfit_for(self, certificate: Certificate, address: str) -> str:
+        constraints = Link(certificate).mail_constraints
+        if constraints is not None and not constraints.allows(address):
+            return f"the CA does not speak for {address}: {certificate.subject}"
+        return await self._unfit(certificate)
+
     async def _issuing_one(self) -> Authority:
         """The default CA, as it was within the last moments: of thousands of orders not each
         asks the database."""
@@ -264,6 +297,8 @@ class AuthorityDesk:
             await self._signer(found)
         except AdminError as error:
             raise HandlerTrouble(str(error)) from None
+        if why := await self._unfit(found.certificate):
+            raise HandlerTrouble(why)
         return f"issues with {found.certificate.subject}"
 
     # revoking
@@ -276,20 +311,28 @@ class AuthorityDesk:
         days: int | None = None,
         digest: str | None = None,
         anew: bool = False,
+        force: bool = False,
     ) -> bytes:
         """Revoke by serial number, each for a reason, and make a CRL that says so; it goes into
         the CRL store in the place of the ones before. With `anew` nothing that was revoked
-        before stays so. The CRL, DER."""
+        before stays so, which takes `force` where there is any. A CA that is revoked issues by
+        default no longer. The CRL, DER."""
         found = await self.find(which)
-        for reason in serials.values():
-            if reason and reason not in CRL_REASONS:
-                raise AdminError(
-                    f"no reason for revocation: '{reason}'",
-                    mend=f"write one of {', '.join(CRL_REASONS)}",
-                )
-        signer = await self._signer(found)
+        check_reasons(serials.values())
+        days = self._crl_days() if days is None else days
+        digest = self._digest() if digest is None else digest
+        _check_crl(days, digest)
+        signer = await self._opened(found)
         for _ in range(_ATTEMPTS):
-            made = await self._revoked(found, signer, serials, days, digest, anew=anew)
+            changed = changes(
+                found.certificate.thumbprint,
+                await self._authorities.revoked(found.certificate.thumbprint),
+                serials,
+                self._clock(),
+                anew=anew,
+                force=force,
+            )
+            made = await self._next_crl(found, signer, changed, days, digest)
             if made is not None:
                 return made
             found = await self.find(found.id)
@@ -297,61 +340,67 @@ class AuthorityDesk:
             "other CRLs were made all the time; nothing was done", mend="try again"
         )
 
-    async def _revoked(
-        self,
-        found: Authority,
-        signer: Identity,
-        serials: Mapping[int, str],
-        days: int | None,
-        digest: str | None,
-        *,
-        anew: bool,
+    async def _next_crl(
+        self, found: Authority, signer: Identity, changed: Changes, days: int, digest: str
     ) -> bytes | None:
+        """Make and store it; None where another one of its number was made meanwhile."""
         now, thumbprint = self._clock(), found.certificate.thumbprint
-        before = {} if anew else {one.serial: one for one in await self._old(thumbprint)}
-        new = [
-            IssuedCertificate(thumbprint, serial, revoked=now, reason=reason or "unspecified")
-            for serial, reason in serials.items()
-            if serial not in before
-        ]
-        entries = [
-            Revoked(one.serial, one.revoked or now, one.reason)
-            for one in sorted((*before.values(), *new), key=lambda one: one.serial)
-        ]
         number = found.crl_number + 1
+        entries = [
+            Revoked(one.serial, one.revoked or now, one.reason) for one in changed.entries
+        ]
         der = await asyncio.to_thread(
             lambda: build_crl(
                 signer,
                 entries,
                 this_update=now,
-                next_update=now + timedelta(days=days or self._crl_days()),
+                next_update=now + timedelta(days=days),
                 number=number,
-                digest=digest or self._digest(),
+                digest=digest,
             )
         )
         superseded = await self._crls_of(found.certificate)
-        crl = NewCrl(thumbprint, number, der, _origin(found.certificate), superseded)
+        crl = NewCrl(thumbprint, number, der, origin_of(found.certificate), superseded)
+        fallen = await self._fallen(found, {one.serial for one in entries})
         records = [
-            AuditRecord(now, thumbprint, "revoked", f"serial {one.serial:x}: {one.reason}")
-            for one in new
+            *changed.records,
+            *(
+                AuditRecord(now, one, "CA is the default no longer", "revoked")
+                for one in fallen
+            ),
+            AuditRecord(now, thumbprint, "CRL made", f"no. {number}, {len(entries)} entries"),
         ]
-        records.append(
-            AuditRecord(now, thumbprint, "CRL made", f"no. {number}, {len(entries)} entries")
+        restored = [one.serial for one in changed.restored]
+        done = await self._authorities.revoke(
+            changed.revoked, crl, records, restored=restored, fallen=fallen
         )
-        done = await self._authorities.revoke(new, crl, records, anew=anew)
+        self._default = now, None
         return der if done else None
 
-    async def _old(self, thumbprint: str) -> list[IssuedCertificate]:
-        return await self._authorities.revoked(thumbprint)
+    async def _fallen(self, issuer: Authority, serials: Collection[int]) -> list[str]:
+        """The default CA, where its issuer revokes it; its thumbprint."""
+        return [
+            one.certificate.thumbprint
+            for one in await self.all()
+            if one.is_default
+            and one.root == issuer.certificate
+            and one.certificate.serial in serials
+        ]
 
     async def revoke_certificate(self, certificate: Certificate, reason: str) -> Authority:
-        """Revoke a certificate that a CA of ours issued."""
+        """Revoke a certificate that a CA of ours issued, or lift the hold it is on."""
+        check_reasons([reason])
         for one in await self.all():
-            if _issued_by(certificate, one.certificate):
+            if certificate != one.certificate and _issued_by(certificate, one.certificate):
                 found = await self._authorities.find(
                     one.certificate.thumbprint, certificate.serial
                 )
-                if found is not None and found.revoked is not None:
+                if (
+                    found is not None
+                    and found.revoked is not None
+                    and reason != LIFT
+                    and not may_become(found.reason, reason)
+                ):
                     raise AdminError(
                         f"revoked already, on {found.revoked:%Y-%m-%d}",
                         where=certificate.subject,
@@ -366,26 +415,54 @@ class AuthorityDesk:
 
     async def renew_crls(self) -> list[Authority]:
         """Make CRLs anew when half of their time has passed, of CAs that have not expired;
-        whose."""
+        whose. What fails with one, such as the key of a root that was taken offline, is told
+        once, and keeps no other from its CRL."""
         now, renewed = self._clock(), []
         for one in await self.all():
-            if one.certificate.not_after <= now or await self._crl_lasts(one.certificate, now):
-                continue
-            await self.revoke(one.id, {})
-            renewed.append(one)
+            try:
+                if one.certificate.not_after <= now:
+                    continue
+                if not await self._crl_lasts(one.certificate, now):
+                    await self.revoke(one.id, {})
+                    renewed.append(one)
+                self._not_renewed.discard(one.id)
+            except Exception as error:  # noqa: BLE001 - the rest goes on
+                if one.id not in self._not_renewed:
+                    subject = one.certificate.subject
+                    self._journal.trouble(
+                        "CRL not made anew", error, ca=one.id, subject=subject
+                    )
+                self._not_renewed.add(one.id)
         return renewed
 
-    async def certificate_of(self, id_: str) -> bytes | None:
-        """The certificate of a CA by its id, DER."""
-        return next((one.certificate.der for one in await self.all() if one.id == id_), None)
+    async def forget_key(self, which: str) -> Authority:
+        """Take the key of a root away: it is kept elsewhere from now on."""
+        found = await self.root(which)
+        thumbprint = found.certificate.thumbprint
+        record = AuditRecord(self._clock(), thumbprint, "key of a CA taken offline")
+        await self._authorities.forget_key(thumbprint, [record])
+        return await self.find(found.id)
 
-    async def current_crl(self, id_: str) -> bytes | None:
-        """The newest CRL of a CA by its id, DER."""
-        known = [one for one in await self.all() if one.id == id_]
-        if not known:
-            return None
-        found = await self._own_crls(known[0].certificate)
-        return found[-1][1] if found else None
+    async def root(self, which: str) -> Authority:
+        """A root whose key is here. Raises `AdminError`."""
+        found = await self.find(which)
+        if not found.certificate.is_self_issued:
+            raise AdminError(
+                "an intermediate needs its key to issue",
+                where=found.certificate.subject,
+                mend="name its root; list them with: smimefilter ca list",
+            )
+        if not found.has_key:
+            raise _no_key(found.certificate)
+        return found
+
+    async def published(self) -> list[Published]:
+        """What others are to find of each CA."""
+        found = []
+        for one in await self.all():
+            crls = await self._own_crls(one.certificate)
+            found.append(Published(one.id, one.certificate.der, crls[-1][1] if crls else None))
+        return found
 
     # below
 
@@ -400,26 +477,27 @@ class AuthorityDesk:
 
     async def _own_crls(self, certificate: Certificate) -> list[tuple[str, bytes]]:
         """SHA-256 and DER of the CRLs that a CA has made, oldest first."""
-        made = await self._crls.all(_origin(certificate))
+        made = await self._crls.all(origin_of(certificate))
         return [(one.sha256, one.der) for one in made]
 
     async def _crls_of(self, certificate: Certificate) -> list[str]:
         return [sha256 for sha256, _ in await self._own_crls(certificate)]
 
     async def _signer(self, found: Authority) -> Identity:
+        """One that issues, remembered; a root's key never is."""
         thumbprint = found.certificate.thumbprint
         if thumbprint not in self._signers:
-            wrapped = await self._certificates.key(thumbprint)
-            if wrapped is None:
-                raise AdminError(
-                    "its private key is not at hand",
-                    where=found.certificate.subject,
-                    mend="import it with: smimefilter key import",
-                )
-            plain = self._sealer.open(PRIVATE_KEY, thumbprint, wrapped.blob)
-            key = load_der_private_key(plain, None, unsafe_skip_rsa_key_validation=True)
-            self._signers[thumbprint] = Identity(found.certificate, key)
+            self._signers[thumbprint] = await self._opened(found)
         return self._signers[thumbprint]
+
+    async def _opened(self, found: Authority) -> Identity:
+        thumbprint = found.certificate.thumbprint
+        wrapped = await self._certificates.key(thumbprint)
+        if wrapped is None:
+            raise _no_key(found.certificate)
+        plain = self._sealer.open(PRIVATE_KEY, thumbprint, wrapped.blob)
+        key = load_der_private_key(plain, None, unsafe_skip_rsa_key_validation=True)
+        return Identity(found.certificate, key)
 
     def _wrapped(self, certificate: Certificate, key: PrivateKeyTypes) -> WrappedKey:
         thumbprint = certificate.thumbprint
@@ -433,6 +511,14 @@ class AuthorityDesk:
                 raise AdminError(
                     f"there is a CA called '{name}' already", mend="choose another name"
                 )
+
+
+def _no_key(certificate: Certificate) -> AdminError:
+    return AdminError(
+        "its private key is not at hand",
+        where=certificate.subject,
+        mend="import it with: smimefilter key import",
+    )
 
 
 def ca_id(certificate: Certificate) -> str:
@@ -450,57 +536,15 @@ def _urls(template: str, authority: Certificate) -> tuple[str, ...]:
     return (url_for(template, authority),) if template else ()
 
 
-def weakness(key: str, digest: str) -> str:
-    """Why a kind of key or a digest is not fit for a new certificate; empty when it is."""
-    if key not in STRONG_KEYS:
-        return f"{key} keys can be broken, or are read by few programs"
+def _check_crl(days: int, digest: str) -> None:
+    if not 1 <= days <= CRL_LONGEST:
+        raise AdminError(f"the next CRL comes after 1 to {CRL_LONGEST} days, not {days}")
     if digest not in DIGESTS:
-        return f"signatures with {digest.upper()} can be forged"
-    return ""
+        raise AdminError(f"no digest: {digest}", mend=f"one of {', '.join(DIGESTS)}")
 
 
-def _check(wanted: NewAuthority) -> None:
-    if not wanted.root_name.strip() or not wanted.name.strip():
-        raise AdminError("a CA needs a common name, and so does its root")
-    if wanted.root_name.strip().casefold() == wanted.name.strip().casefold():
-        raise AdminError(
-            "root and intermediate have the same common name",
-            mend="choose two: programs tell them apart by it",
-        )
-    if wanted.key not in KEY_KINDS:
-        raise AdminError(
-            f"no such kind of key: {wanted.key}", mend=f"one of {', '.join(STRONG_KEYS)}"
-        )
-    if not 1 <= wanted.days <= LONGEST:
-        raise AdminError(f"a CA is valid for 1 to {LONGEST} days, not {wanted.days}")
-    if wanted.digest not in {*DIGESTS, SHA1}:
-        raise AdminError(f"no digest: {wanted.digest}", mend=f"one of {', '.join(DIGESTS)}")
-    weak = weakness(wanted.key, wanted.digest)
-    if weak and not wanted.force:
-        raise AdminError(weak, mend="choose something stronger, or say --force")
-
-
-def _ca_profile(
-    wanted: NewAuthority,
-    now: datetime,
-    name: str,
-    *,
-    path_length: int | None = None,
-    crl_url: str = "",
-) -> Profile:
-    return Profile(
-        common_name=name.strip(),
-        not_before=now - BACKDATED,
-        not_after=now + timedelta(days=wanted.days),
-        addresses=(wanted.email,) if wanted.email else (),
-        ca=True,
-        path_length=path_length,
-        crl_urls=(crl_url,) if crl_url else (),
-        digest=wanted.digest,
-    )
-
-
-def _origin(certificate: Certificate) -> str:
+def origin_of(certificate: Certificate) -> str:
+    """What the CRLs that a CA of ours makes are stored as coming from."""
     return f"CA {ca_id(certificate)}"
 
 
@@ -518,12 +562,12 @@ def _root_of(certificate: Certificate, known: Iterable[Certificate]) -> Certific
 
 
 def _issued_by(certificate: Certificate, issuer: Certificate) -> bool:
+    """By its signature: name, key id and serial number anybody could have written."""
+    one, above = Link(certificate), Link(issuer)
     try:
-        named = name_key(certificate.issuer_der) == name_key(issuer.subject_der)
-        hint, key_id = certificate.authority_key_id, issuer.subject_key_id
+        return one.issuer_name == above.name and one.prefers(above) and one.signed_by(above)
     except UnreadableCertificate:
         return False
-    return named and hint in {None, key_id}
 
 
 def serials_of(texts: Collection[str]) -> Sequence[int]:

@@ -155,6 +155,12 @@ class Prepared:
             entity = _encrypted(entity, copy.encryption)
         return around.around(entity)
 
+    def is_malleable(self, copy: Copy) -> bool:
+        """Whether a copy holds what was decrypted and nothing authenticates."""
+        if copy.reading is None:
+            return False
+        return self._reader.opening(copy.reading.rules).is_malleable
+
     def as_if_failed(self, copy: Copy) -> list[bytes] | None:
         """The bytes of a copy as they would be if it could not be decrypted; None where it
         was not."""

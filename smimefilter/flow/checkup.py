@@ -7,7 +7,8 @@ face that asks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import contextlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -30,6 +31,7 @@ from smimefilter.ports.keys import KeyRing
 from smimefilter.ports.stores import (
     ActiveUser,
     CertificateEntry,
+    CrlEntry,
     CrlSource,
     Shelf,
     StoreState,
@@ -37,10 +39,12 @@ from smimefilter.ports.stores import (
 from smimefilter.trust.sources import crl_urls
 from smimefilter.trust.verdict import Purpose, Standing, Verdict
 
+from .authority import ca_id, origin_of
 from .concerns import Trouble, authorities_of, concerns
 from .harvest import LEARNT
 
 SOON: Final = timedelta(days=30)
+CRL_SOON: Final = timedelta(days=7)
 
 
 class Grade(StrEnum):
@@ -67,10 +71,16 @@ def look_over(
     users: Sequence[ActiveUser] = (),
     sources: Sequence[CrlSource] = (),
     keys: KeyRing | None = None,
+    ours: Collection[str] = (),
 ) -> list[Finding]:
     """Everything worth saying about a state, the good news in one line each. `users`: those
     who use mail; `sources`: where CRLs are fetched from; `keys`: the private keys, each of
-    which is unwrapped."""
+    which is unwrapped; `ours`: thumbprints of CAs of ours."""
+    cas = {
+        one.certificate.thumbprint: one.certificate
+        for one in store.certificates
+        if one.certificate.thumbprint in ours
+    }
     return [
         *_roots(store, moment.now),
         *_private_keys(store, keys),
@@ -79,7 +89,8 @@ def look_over(
         *_authorities(moment, users),
         *_policies(moment),
         *_named_certificates(moment),
-        *_crls(store, moment.now),
+        *_crls(store, moment.now, {origin_of(one) for one in cas.values()}),
+        *_own_crls(store, moment.now, cas.values(), keys),
         *_sources(store, sources),
     ]
 
@@ -252,14 +263,62 @@ def _thumbprints(scopes: Scopes) -> Iterator[tuple[str, str, str, str]]:
             yield scope, SIGNING_CERTIFICATE.name, setting.value, setting.source
 
 
-def _crls(store: StoreState, now: datetime) -> Iterable[Finding]:
+def _own_crls(
+    store: StoreState, now: datetime, cas: Iterable[Certificate], keys: KeyRing | None
+) -> Iterator[Finding]:
+    """CRLs of CAs of ours that end without a next one: with them everybody that looks stops
+    trusting what they issued."""
+    for ca in cas:
+        last = _last_crl([one for one in store.crls if one.origin == origin_of(ca)])
+        if _is_over(ca, now) or (last is not None and _lasts(last, now)):
+            continue
+        what = "it has no CRL that can be read"
+        if last is not None and last.next_update is not None:
+            verb = "ended" if last.next_update <= now else "ends"
+            what = f"its CRL {verb} on {last.next_update:%Y-%m-%d}"
+        what, mend = _renewal(ca, what, keys)
+        is_late = last is None or last.next_update is None or last.next_update <= now
+        yield Finding(Grade.BAD if is_late else Grade.WARNING, f"CA {_about(ca)}", what, mend)
+
+
+def _last_crl(found: Iterable[CrlEntry]) -> Crl | None:
+    crls = []
+    for entry in found:
+        with contextlib.suppress(UnreadableCrl):  # told of with all others
+            crls.append(Crl.read(entry.der))
+    return max(crls, key=lambda crl: crl.this_update, default=None)
+
+
+def _lasts(crl: Crl, now: datetime) -> bool:
+    """Whether it is as good as it should be: the next one is made after half of its time."""
+    if crl.next_update is None:
+        return True
+    left, whole = crl.next_update - now, crl.next_update - crl.this_update
+    return left > min(CRL_SOON, whole * 2 / 5)
+
+
+def _renewal(ca: Certificate, what: str, keys: KeyRing | None) -> tuple[str, str]:
+    command = f"smimefilter crl create --ca {ca_id(ca)}"
+    if keys is not None and not keys.has(ca.thumbprint):
+        mend = f"smimefilter key import FILE, then: {command} --days 180; see docs/ca.md"
+        return f"{what}, and its key is offline", mend
+    try:
+        if keys is not None:
+            keys.private_key(ca.thumbprint)
+    except KeyTrouble as error:
+        return f"{what}, and {error}", "import its key again: smimefilter key import FILE"
+    return what, f"see that the filter runs and `ca-crl-renewal` is on; or: {command}"
+
+
+def _crls(store: StoreState, now: datetime, ours: Collection[str]) -> Iterable[Finding]:
+    """Those that cannot be read or are late; of the latter not our CAs', by their origins."""
     for entry in store.crls:
         try:
             crl = Crl.read(entry.der)
         except UnreadableCrl as error:
             yield Finding(Grade.BAD, f"CRL from {entry.origin}", str(error), "import it anew")
             continue
-        if crl.next_update and crl.next_update < now:
+        if crl.next_update and crl.next_update < now and entry.origin not in ours:
             what = f"its next update was due on {crl.next_update:%Y-%m-%d}"
             mend = "fetch a newer one: smimefilter crl update; or smimefilter crl import FILE"
             yield Finding(Grade.WARNING, f"CRL of {crl_issuer(entry.der)}", what, mend)

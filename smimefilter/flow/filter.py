@@ -31,6 +31,7 @@ from smimefilter.base.envelope import (
     Unfit,
 )
 from smimefilter.base.errors import MailError, Status
+from smimefilter.base.reasons import Because, Reason
 from smimefilter.message.received import received_line
 from smimefilter.message.wire import Message
 from smimefilter.plan.facts import Mail
@@ -251,7 +252,7 @@ class _Way:
                 chunks = await self._worked(prepared.chunks, copy)
                 out = self._outgoing(copy, [received, *chunks])
                 fates = await self._by.relay.deliver(out)
-                if any(isinstance(fate, Unfit) for fate in fates):
+                if _must_go_closed(fates, malleable=prepared.is_malleable(copy)):
                     fates = await self._as_it_came(copy, prepared, received) or fates
             except MailError as error:
                 fates = [_fate_of(error)] * len(copy.recipients)
@@ -272,7 +273,20 @@ class _Way:
         chunks = await self._worked(prepared.as_if_failed, copy)
         if chunks is None:
             return None
-        return await self._by.relay.deliver(self._outgoing(copy, [received, *chunks]))
+        fates = await self._by.relay.deliver(self._outgoing(copy, [received, *chunks]))
+        self._tell_closed(copy)
+        return fates
+
+    def _tell_closed(self, copy: Copy) -> None:
+        """The plan says what became of it: these have it as it came."""
+        assert self.plan is not None
+        decisions = list(self.plan.decisions)
+        why = Reason(Because.NOT_TAKEN_OPEN)
+        for position in copy.recipients:
+            known = decisions[position]
+            reasons = (*known.reasons, why)
+            decisions[position] = known._replace(action=Action.UNDECRYPTABLE, reasons=reasons)
+        self.plan = self.plan._replace(decisions=tuple(decisions))
 
     async def _worked(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of CPU work; of a large mail it is done in a thread."""
@@ -301,6 +315,14 @@ def _message(content: bytes) -> Message:
     if content.startswith(b"From ") and message.names[:1] == [b""]:
         return message.without_at([0])
     return message
+
+
+def _must_go_closed(fates: Sequence[Fate], *, malleable: bool) -> bool:
+    """Whether a copy is to be tried as it came: the next hop cannot take it, or it refuses one
+    that anybody may have made of another's mail, and what it refuses tells of the text."""
+    if any(isinstance(fate, Unfit) for fate in fates):
+        return True
+    return malleable and all(isinstance(fate, Refused) for fate in fates)
 
 
 def _eight_bit(params: tuple[str, ...]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ used. Raises `KeyTrouble` then.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
@@ -26,17 +26,47 @@ class KeyFinder:
     def __init__(self, certificates: Iterable[Certificate], keys: KeyRing) -> None:
         self._certificates: Final = tuple(certificates)
         self._keys: Final = keys
+        self._allowed: Final = lru_cache(maxsize=4096)(self._of)
 
-    def find(self, identifier: Identifier, keys_for: tuple[str, ...] = ()) -> Iterator[Found]:
-        """The certificates that it names, and how to get their keys; those alone of addresses,
-        or of domains (`@example.com`), where some are given."""
+    def find(
+        self, identifier: Identifier, allowed: frozenset[str] | None = None
+    ) -> Iterator[Found]:
+        """The certificates that it names, and how to get their keys; of those alone that are
+        allowed, where some are given."""
         if identifier.key_id:
             candidates = self._by_key_id.get(identifier.key_id, [])
         else:
             candidates = self._by_serial.get(identifier.serial, [])
         for certificate in candidates:
-            if identifier.names(certificate) and _is_for(certificate, keys_for):
+            if allowed is not None and certificate.thumbprint not in allowed:
+                continue
+            if identifier.names(certificate):
                 yield certificate, partial(self._keys.private_key, certificate.thumbprint)
+
+    def allowed(self, keys_for: tuple[str, ...]) -> frozenset[str] | None:
+        """The thumbprints of the certificates of addresses or domains; None without any: all.
+        Recipients for whom they are the same fare alike."""
+        return self._allowed(keys_for) if keys_for else None
+
+    def _of(self, keys_for: tuple[str, ...]) -> frozenset[str]:
+        found: set[str] = set()
+        for one in keys_for:
+            found.update(self._by_name.get(one, ()))
+        return frozenset(found)
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[str]]:
+        """Thumbprints by address, and by domain as `@example.com`."""
+        found: dict[str, list[str]] = {}
+        for certificate in self._certificates:
+            try:
+                addresses = certificate.addresses
+            except UnreadableCertificate:
+                continue
+            domains = [address[address.rindex("@") :] for address in addresses]
+            for name in dict.fromkeys([*addresses, *domains]):
+                found.setdefault(name, []).append(certificate.thumbprint)
+        return found
 
     @cached_property
     def _by_serial(self) -> dict[int, list[Certificate]]:
@@ -58,17 +88,3 @@ class KeyFinder:
             if key_id:
                 found.setdefault(key_id, []).append(certificate)
         return found
-
-
-def _is_for(certificate: Certificate, keys_for: tuple[str, ...]) -> bool:
-    if not keys_for:
-        return True
-    try:
-        addresses = certificate.addresses
-    except UnreadableCertificate:
-        return False
-    return any(
-        address.endswith(one) if one.startswith("@") else address == one
-        for address in addresses
-        for one in keys_for
-    )

@@ -22,11 +22,13 @@ stand in clear.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import takewhile
 from typing import Final
 
+from smimefilter.base.errors import KeyTrouble
 from smimefilter.cms.ber import BadCms, Effort
 from smimefilter.cms.compressed import TooLarge, decompress
 from smimefilter.cms.decrypt import (
@@ -83,29 +85,35 @@ MOST_OCTETS: Final = 167_772_160  # that are deciphered, unpacked and hashed for
 UNPACKED: Final = 3  # what is compressed may come to one in so many of these
 MOST_SIGNERS: Final = 16  # of all layers of a mail together
 
+TIMES: Final = 3  # so much of it by all openings of a mail, by different rules, together
+
+_LOOKED_AT: Final = 100  # recipients whose keys may be kept back
 _TOLD: Final = 5  # recipients of a mail that nobody here can open
 _Inner = Callable[[], Message]
 
 
+Allowed = frozenset[str] | None  # thumbprints: whose keys may be tried; None: all
+
+
 class Decrypted:
     """What the encrypted layers of one mail held, by how deep they stand and whose keys were
-    tried: a mail may be opened again, by other rules or when more is known."""
+    tried: a mail may be opened again, by other rules or when more is known. And how many octets
+    all of that has taken so far."""
 
     def __init__(self) -> None:
-        self._known: Final[dict[tuple[int, tuple[str, ...]], Opened | ValueError]] = {}
+        self._known: Final[dict[tuple[int, Allowed], Opened | Exception]] = {}
+        self.octets = 0
 
-    def get(
-        self, depth: int, keys_for: tuple[str, ...], decrypting: Callable[[], Opened]
-    ) -> Opened:
+    def get(self, depth: int, allowed: Allowed, decrypting: Callable[[], Opened]) -> Opened:
         """Decrypt, or do not again. Raises what decrypting does."""
-        found = self._known.get((depth, keys_for))
+        found = self._known.get((depth, allowed))
         if found is None:
             try:
                 found = decrypting()
-            except (BadCms, CannotDecrypt) as error:
+            except (BadCms, CannotDecrypt, KeyTrouble) as error:
                 found = error
-            self._known[depth, keys_for] = found
-        if isinstance(found, ValueError):
+            self._known[depth, allowed] = found
+        if isinstance(found, Exception):
             raise found
         return found
 
@@ -119,7 +127,8 @@ def open_mail(
     decrypted: Decrypted | None = None,
 ) -> Opening:
     """What is in a mail. The layers are taken off as far as `rules` go, and as long as no more
-    than so many octets have been worked on. `decrypted`: of the same mail, opened before."""
+    than so many octets have been worked on, by all openings of the mail together than
+    `TIMES` as many. `decrypted`: of the same mail, opened before."""
     return _Opener(mail, rules, keys, moment, most_octets, decrypted or Decrypted()).opened()
 
 
@@ -141,7 +150,8 @@ class MailReader:
         self._keys: Final = keys
         self._moment: Final = moment
         self._decrypted: Final = decrypted or Decrypted()
-        self._openings: Final[dict[OpeningRules, Opening]] = {}
+        self._openings: Final[dict[tuple[OpeningRules, Allowed], Opening]] = {}
+        self._keyless: Final[dict[OpeningRules, Opening]] = {}  # no key was asked for
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
@@ -157,13 +167,17 @@ class MailReader:
         )
 
     def opening(self, rules: OpeningRules) -> Opening:
-        """What is in the mail. Raises `KeyTrouble`."""
-        found = self._openings.get(rules)
+        """What is in the mail: one opening for all to whom the same keys are allowed, and for
+        all where none is asked for. Raises `KeyTrouble`."""
+        alike = replace(rules, keys_for=())
+        which = alike, self._keys.allowed(rules.keys_for)
+        found = self._openings.get(which) or self._keyless.get(alike)
         if found is None:
-            most = self._most_octets
-            known = self._decrypted
-            found = open_mail(self._mail, rules, self._keys, self._moment, most, known)
-            self._openings[rules] = found
+            most, known = self._most_octets, self._decrypted
+            opener = _Opener(self._mail, rules, self._keys, self._moment, most, known)
+            found = self._openings[which] = opener.opened()
+            if not opener.asked_for_keys:
+                self._keyless[alike] = found
         return found
 
 
@@ -182,7 +196,9 @@ class _Opener:
         self._rules = rules
         self._keys = keys
         self._effort = Effort()
-        self._octets = most_octets
+        self._allowed = keys.allowed(rules.keys_for)
+        self.asked_for_keys = False
+        self._octets = min(most_octets, TIMES * most_octets - decrypted.octets)
         self._unpacked = most_octets // UNPACKED
         self._signers_left = MOST_SIGNERS
         self._judge = SignerJudge(mail, moment)
@@ -256,14 +272,14 @@ class _Opener:
     ) -> tuple[EncryptedLayer, _Inner | None]:
         if not self._rules.decrypt:
             return EncryptedLayer(Outcome.NOT_ASKED), None
-        keys_for = self._rules.keys_for
+        self.asked_for_keys = True
 
         def decrypting() -> Opened:
-            find = partial(self._keys.find, keys_for=keys_for)
+            find = partial(self._keys.find, allowed=self._allowed)
             return decrypt(read_enveloped(body, self._effort), find, self._may_spend)
 
         try:
-            found = self._decrypted.get(len(self._layers), keys_for, decrypting)
+            found = self._decrypted.get(len(self._layers), self._allowed, decrypting)
         except BadCms:
             return EncryptedLayer(Outcome.MALFORMED), None
         except TooMuch:
@@ -273,6 +289,7 @@ class _Opener:
         except Unsupported:
             return EncryptedLayer(Outcome.UNSUPPORTED), None
         except CannotDecrypt:
+            self._work_as_if_opened(message, body)
             return EncryptedLayer(Outcome.FAILED), None
         layer = EncryptedLayer(
             Outcome.OPENED,
@@ -286,11 +303,18 @@ class _Opener:
     def _without_a_key(self, body: memoryview) -> EncryptedLayer:
         """Whether a key is at hand that policy keeps back; else whom the mail names."""
         named = [one.recipient for one in read_enveloped(body, Effort()).recipients]
-        if self._rules.keys_for:
-            for identifier in named:
+        if self._allowed is not None:
+            for identifier in named[:_LOOKED_AT]:
                 for certificate, _ in self._keys.find(identifier):
                     return EncryptedLayer(Outcome.KEY_WITHHELD, certificate=certificate)
         return EncryptedLayer(Outcome.NO_KEY, recipients=tuple(map(str, named[:_TOLD])))
+
+    def _work_as_if_opened(self, message: Message, body: memoryview) -> None:
+        """About what a content takes once it is open, for nothing: who sends a mail could else
+        tell by the time, with a content that takes long, whether it was opened."""
+        with suppress(Exception):
+            content = b"".join(read_enveloped(body, Effort()).content)
+            _around(message, within(content).entity)
 
     def _compressed(
         self, message: Message, body: memoryview
@@ -378,11 +402,14 @@ class _Opener:
 
     def _may_spend(self, octets: int) -> bool:
         self._octets -= octets
+        self._decrypted.octets += octets
         return self._octets >= 0
 
 
 def _is_good(layer: SignedLayer) -> bool:
-    return layer.best is not None and layer.best.signature is Signature.GOOD
+    """Whether all its signatures are good: another one is for people to see."""
+    signatures = [one.signature for one in layer.signers]
+    return bool(signatures) and all(one is Signature.GOOD for one in signatures)
 
 
 def _is_open_to_all(layer: Layer) -> bool:

@@ -77,6 +77,12 @@ class KeyPost:
         if not password:
             raise AdminError("a key file needs a password")
         for one in identities:
+            if one.certificate.is_ca:
+                raise AdminError(
+                    "this is a CA: its key is not sent to anybody",
+                    where=one.certificate.subject,
+                    mend="carry it in a file: smimefilter key export, or ca offline",
+                )
             named = one.certificate.addresses
             if to not in named and not allow_mismatch:
                 raise AdminError(

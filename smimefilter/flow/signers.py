@@ -29,7 +29,7 @@ from smimefilter.plan.snapshot import Moment, trust_rules
 from smimefilter.policy.preferences import ALLOW_SHA1_SIGNATURES
 from smimefilter.policy.tree import View
 from smimefilter.trust.outline import public_key_of
-from smimefilter.trust.verdict import Purpose
+from smimefilter.trust.verdict import Purpose, Standing
 
 _WEAK: Final = frozenset({"sha1"})
 
@@ -124,8 +124,10 @@ class SignerJudge:
         ]
 
     def _is_new_key(self, certificate: Certificate) -> bool:
-        """Whether the author is known by other keys only."""
-        known = self._moment.snapshot.certificates.by_address(self._author or "")
+        """Whether the author is known by other keys only; what was learnt untrusted is not
+        known, or a stranger could say so."""
+        found = self._moment.snapshot.certificates.by_address(self._author or "")
+        known = [one for one in found if self._was_trusted(one)]
         if not known or certificate in known:
             return False
         try:
@@ -133,6 +135,13 @@ class SignerJudge:
             return all(public_key_of(one.der) != own for one in known)
         except BadDer:
             return True
+
+    def _was_trusted(self, certificate: Certificate) -> bool:
+        view = self._view(self._author or "")
+        if view is None:
+            return False
+        verdict = self._moment.verdict(certificate, Purpose.ANY, view)
+        return verdict.usable or verdict.standing is Standing.EXPIRED
 
     def _view(self, address: str) -> View | None:
         try:

@@ -23,8 +23,8 @@ from smimefilter.pki.build import KEY_KINDS
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate, is_ca
 from smimefilter.pki.privatekey import belongs_together
 
-from .authority import weakness
 from .certificates import issued_by
+from .new_authority import weakness
 
 SKEW: Final = timedelta(hours=24)  # certificates may begin a little later
 LONGEST_CHAIN: Final = 10

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Final
 
 from smimefilter.ports.handlers import HandlerTrouble
 
-from .globalsign import Answer, Remote, said
+from .globalsign import Answer, Remote
 
 TOKEN_LIFE: Final = timedelta(minutes=9)  # of ten
 PAUSES: Final = (1.0, 2.0, 3.0, 4.0, 5.0)  # seconds between tries
@@ -58,8 +58,10 @@ class AtlasClient:
         self._key = api_key
         self._secret = api_secret
         self._clock = clock
-        self._token = ""
+        self._token = self._hidden_token = ""
         self._token_ends = clock()
+        remote.hide(api_key)
+        remote.hide(api_secret)
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -83,6 +85,8 @@ class AtlasClient:
         token = _dictionary(_parsed(answer)).get("access_token")
         if not isinstance(token, str) or not token.isascii() or not token.isprintable():
             raise HandlerTrouble("the login to Atlas gave no token")
+        self._remote.hide(token, instead_of=self._hidden_token)
+        self._hidden_token = token
         self._token, self._token_ends = token, asked_at + TOKEN_LIFE
 
     async def read(self, path: str, *, patient: bool = True) -> tuple[Any, Mapping[str, str]]:
@@ -131,7 +135,7 @@ def problem_of(answer: Answer) -> Problem:
     errors = found.get("errors")
     if isinstance(errors, dict):
         words += [f"{name}: {why}" for name, why in errors.items()]
-    text = said("; ".join(str(one) for one in words if one))
+    text = answer.shown("; ".join(str(one) for one in words if one))
     is_its_own = "problem+json" in answer.headers.get("Content-Type", "").lower()
     return Problem(answer.status, text or "no more than that", is_its_own=is_its_own)
 

@@ -83,7 +83,7 @@ class Cmp:
         """A handler. Raises `HandlerTrouble` for credentials that do not do."""
         credentials = credentials_of(settings)
         context = client_context(settings.ca_certificates, credentials.identity)
-        link = Link(settings.url, context, settings.timeout)
+        link = Link(settings.url, context, settings.timeout, most=cmp.LARGEST)
         if settings.secret:
             link.hide(settings.secret.get_secret_value())
         return cls(settings, credentials, link, services)
@@ -231,7 +231,7 @@ class Cmp:
         if answer.status != 200 and answer.content_type != CONTENT_TYPE:
             raise self._link.trouble(answer)
         try:
-            reply = cmp.read_reply(answer.body)
+            reply = await asyncio.to_thread(cmp.read_reply, answer.body)
             believed = await asyncio.to_thread(self._credentials.believes, reply)
         except (UnreadableCmp, UnreadableCertificate) as error:
             raise HandlerTrouble(f"the CA's answer is not understood: {error}") from None

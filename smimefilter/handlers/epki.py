@@ -14,8 +14,9 @@ Leaves XML to `soap.py`, and looking at what was issued to `flow/requests.py`. R
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import ClassVar, Final, Literal, Self
 from xml.etree.ElementTree import Element
 
@@ -36,7 +37,8 @@ from smimefilter.ports.handlers import (
     Services,
 )
 
-from .globalsign import NotSent, Remote, said
+from .globalsign import NotSent, Remote
+from .remote import LONGEST_CHAIN
 from .soap import BadXml, Fault, Fields, child, envelope, read, text
 
 NAMESPACE: Final = "https://system.globalsign.com/cr/ws/"
@@ -86,11 +88,10 @@ class EpkiSettings(BaseModel):
 class ServiceError(HandlerTrouble):
     """The service says that it did not do it, and why."""
 
-    def __init__(self, errors: list[tuple[str, str]]) -> None:
-        reason = "; ".join(" ".join(filter(None, one)) for one in errors)
-        super().__init__(f"EPKI says: {said(reason) or 'no'}")
-        self.reason = said(reason)
-        self.codes = {code for code, _ in errors} or {""}
+    def __init__(self, codes: set[str], reason: str) -> None:
+        super().__init__(f"EPKI says: {reason or 'no'}")
+        self.codes = codes or {""}
+        self.reason = reason
 
 
 class Epki:
@@ -106,6 +107,10 @@ class Epki:
         self._settings = settings
         self._remote = remote
         self._clock = services.clock
+        given = settings.pickup_password
+        self._pickup = given.get_secret_value() if given is not None else secrets.token_hex(10)
+        for secret in (settings.password.get_secret_value(), self._pickup):
+            remote.hide(secret)
 
     @classmethod
     def opened(cls, settings: EpkiSettings, services: Services) -> Self:
@@ -128,8 +133,8 @@ class Epki:
         """Log in, by asking for the orders of today."""
         now = self._clock()
         response = await self._query("GetOrders", _window(now, now))
-        number = text(response, "TotalCount") or "0"
-        return f"{self._settings.user_name} is logged in; orders of these days: {said(number)}"
+        number = self._remote.shown(text(response, "TotalCount") or "0")
+        return f"{self._settings.user_name} is logged in; orders of these days: {number}"
 
     async def request(self, order: Order, remember: Remember) -> Outcome:
         """Order, or see how it stands."""
@@ -168,8 +173,6 @@ class Epki:
     def _wanted(self, order: Order) -> Fields:
         settings = self._settings
         is_sync = settings.mode == "sync"
-        given = settings.pickup_password
-        pickup = given.get_secret_value() if given is not None else secrets.token_hex(10)
         carried: Fields = {"CSR": csr_pem(order.csr).decode()} if is_sync else {"HasCSR": True}
         return {
             "ProfileID": settings.profile_id,
@@ -181,7 +184,7 @@ class Epki:
                 "OrganizationUnit": settings.organisational_unit,
                 "Email": order.address,
             },
-            "PickupPassword": pickup,
+            "PickupPassword": self._pickup,
         }
 
     async def _looked_for(self, order: Order, csr: Csr, remember: Remember) -> Outcome:
@@ -190,29 +193,15 @@ class Epki:
         fields = _window(since, order.now, order.common_name)
         response = await self._query("GetOrders", fields)
         details = response.findall("OrderDetails/OrderDetail")
-        for detail in details:
-            if self._is_ours(detail, order, csr):
-                number = _number(text(detail, "OrderInfo", "OrderNo"))
-                await remember({"order": number})
-                return await self._fetched(number, csr)
+        if (detail := _ours(details, order, csr)) is not None:
+            number = _number(text(detail, "OrderInfo", "OrderNo"))
+            await remember({"order": number})
+            return await self._fetched(number, csr)
         if text(response, "TotalCount") not in {"", str(len(details))}:
             raise HandlerTrouble("EPKI shows not all of its orders: this one may be among them")
         if order.now < since + SHOWN_BY:
             return Later("whether EPKI took the order is to be seen", again=SOON)
         return await self._ordered(order, csr, remember)
-
-    def _is_ours(self, detail: Element, order: Order, csr: Csr) -> bool:
-        """By the key of its certificate. An order without one is taken for ours when it is for
-        the same person: what comes of it is looked at all the same."""
-        found = _fulfilled(detail)
-        if found:
-            return any(map(csr.is_answered_by, found))
-        info = child(detail, "CrCertificateInfo")
-        person = (text(info, "CommonName"), text(info, "Email").lower())
-        return text(detail, "OrderInfo", "OrderStatus") not in ENDED and person == (
-            order.common_name,
-            order.address.lower(),
-        )
 
     # what was issued
 
@@ -259,28 +248,29 @@ class Epki:
         except BadXml as error:
             raise HandlerTrouble(f"the answer of EPKI cannot be read: {error}") from None
         except Fault as fault:
-            raise HandlerTrouble(f"EPKI could not do it: {fault}") from None
+            why = self._remote.shown(str(fault)) or "no more than that"
+            raise HandlerTrouble(f"EPKI could not do it: {why}") from None
         response = child(found, "Response")
         if found.tag != f"{operation}Response" or response is None or answer.status != 200:
             raise HandlerTrouble("EPKI answered something else than it was asked")
-        _check(response, f"{kind}ResponseHeader")
+        self._check(child(response, f"{kind}ResponseHeader"))
         return response
 
-
-def _check(response: Element, name: str) -> None:
-    header = child(response, name)
-    code = text(header, "SuccessCode")
-    if code in {"0", "1"}:  # 1: taken, and looked at by people first
-        return
-    if code != "-1":
-        raise HandlerTrouble("EPKI does not say whether it did it")
-    errors = header.iterfind("Errors/Error") if header is not None else ()
-    raise ServiceError([(text(one, "ErrorCode"), _words(one)) for one in errors])
+    def _check(self, header: Element | None) -> None:
+        code = text(header, "SuccessCode")
+        if code in {"0", "1"}:  # 1: taken, and looked at by people first
+            return
+        if code != "-1":
+            raise HandlerTrouble("EPKI does not say whether it did it")
+        errors = [] if header is None else header.findall("Errors/Error")
+        reason = self._remote.shown("; ".join(filter(None, map(_words, errors))))
+        raise ServiceError({text(one, "ErrorCode") for one in errors}, reason)
 
 
 def _words(error: Element) -> str:
-    field, message = text(error, "ErrorField"), text(error, "ErrorMessage")
-    return f"{field}: {message}" if field else message
+    code, field = text(error, "ErrorCode"), text(error, "ErrorField")
+    message = text(error, "ErrorMessage")
+    return " ".join(filter(None, (code, f"{field}: {message}" if field else message)))
 
 
 def _window(since: datetime, until: datetime, common_name: str = "") -> Fields:
@@ -292,6 +282,24 @@ def _window(since: datetime, until: datetime, common_name: str = "") -> Fields:
         },
         "OrdersQueryOption": {"ReturnCertificateInfo": True, "ReturnFulfillment": True},
     }
+
+
+def _ours(details: Sequence[Element], order: Order, csr: Csr) -> Element | None:
+    """By the key of its certificate. Where none has ours, the first without one that is for the
+    same person: what comes of it is looked at all the same."""
+    fulfilled = {detail: _fulfilled(detail) for detail in details}
+    for detail, found in fulfilled.items():
+        if any(map(csr.is_answered_by, found)):
+            return detail
+    open_ = (detail for detail, found in fulfilled.items() if not found)
+    return next((detail for detail in open_ if _is_for(detail, order)), None)
+
+
+def _is_for(detail: Element, order: Order) -> bool:
+    info = child(detail, "CrCertificateInfo")
+    person = (text(info, "CommonName"), text(info, "Email").lower())
+    wanted = (order.common_name, order.address.lower())
+    return text(detail, "OrderInfo", "OrderStatus") not in ENDED and person == wanted
 
 
 def _number(found: str) -> str:
@@ -320,8 +328,5 @@ def _issued(found: tuple[Certificate, ...], csr: Csr) -> Outcome:
     users = [one for one in found if not is_ca(one)]
     ours = next((one for one in users if csr.is_answered_by(one)), None)
     certificate = ours or next(iter(users), found[0])
-    return Issued(certificate, tuple(_others(found, certificate)))
-
-
-def _others(found: tuple[Certificate, ...], certificate: Certificate) -> Iterator[Certificate]:
-    return (one for one in found if one != certificate)
+    others = (one for one in found if one != certificate)
+    return Issued(certificate, tuple(islice(others, LONGEST_CHAIN)))

@@ -4,7 +4,8 @@ service wants it, with bounds on time and size.
 Nothing is kept between requests, no redirect followed, no proxy of the environment used. An
 answer is whatever came with a status; what it means is left to `atlas_client.py` and
 `epki.py`. The difference between "certainly not sent" and "no telling" matters to both, since
-nothing may be ordered twice. RFC 9110, RFC 8446.
+nothing may be ordered twice. What is told of a service's words has no secret of ours in it.
+RFC 9110, RFC 8446.
 
 Raises `HandlerTrouble`, and of it `NotSent` for a request that never left.
 """
@@ -16,7 +17,7 @@ import re
 import secrets
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -32,7 +33,7 @@ from yarl import URL
 from smimefilter import __version__
 from smimefilter.ports.handlers import HandlerTrouble
 
-from .remote import show
+from .remote import masked, show
 
 MOST: Final = 1024 * 1024  # octets of an answer
 CONNECT: Final = 20.0  # seconds
@@ -51,6 +52,11 @@ class Answer:
     status: int
     headers: Mapping[str, str]  # names in any case
     body: bytes
+    hidden: frozenset[str] = field(default=frozenset(), repr=False)  # secrets of ours
+
+    def shown(self, text: str) -> str:
+        """Words out of it, fit to be told to people."""
+        return said(masked(text, self.hidden))
 
 
 class Remote:
@@ -70,7 +76,17 @@ class Remote:
         self._url = url.rstrip("/")
         self._context = partial(_context, roots, certificate, key)
         self._timeout = timeout
+        self._hidden: frozenset[str] = frozenset()
         self._session: aiohttp.ClientSession | None = None
+
+    def hide(self, secret: str, instead_of: str = "") -> None:
+        """Never show this in what is told of the service's words; what it takes the place of
+        is one no longer."""
+        self._hidden = self._hidden - {instead_of} | {secret}
+
+    def shown(self, text: str) -> str:
+        """What a service says, fit to be told to people."""
+        return said(masked(text, self._hidden))
 
     async def ask(
         self,
@@ -90,19 +106,24 @@ class Remote:
                 method, url, data=body, headers=dict(headers or {}), allow_redirects=False
             ) as answer:
                 content = await _content(answer)
-                return Answer(answer.status, answer.headers, content)
+                return Answer(answer.status, answer.headers, content, self._hidden)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise NotSent(f"cannot be reached: {_why(error)}") from None
+            raise NotSent(f"cannot be reached: {self._why(error)}") from None
         except TimeoutError:
             raise HandlerTrouble(f"no answer within {self._timeout:g} seconds") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise HandlerTrouble(f"the connection broke: {_why(error)}") from None
+            raise HandlerTrouble(f"the connection broke: {self._why(error)}") from None
 
     async def close(self) -> None:
         """Let go of connections."""
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    def _why(self, error: Exception) -> str:
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            return said(f"its certificate is not trusted: {error.certificate_error}")
+        return self.shown(str(error)) or type(error).__name__
 
     async def _opened(self) -> aiohttp.ClientSession:
         context = await asyncio.to_thread(self._context)  # reading roots takes a while
@@ -138,12 +159,6 @@ async def _content(answer: aiohttp.ClientResponse) -> bytes:
             raise HandlerTrouble("its answer is larger than 1 MiB")
         blocks.append(block)
     return b"".join(blocks)
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return said(f"its certificate is not trusted: {error.certificate_error}")
-    return said(str(error)) or type(error).__name__
 
 
 def _context(roots: str, certificate: str, key: str) -> ssl.SSLContext:

@@ -15,15 +15,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import json
 import os
 import secrets
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Annotated, Final, TypeVar
 from urllib.parse import urlsplit
+from xml.sax.saxutils import escape
 
 import aiohttp
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
@@ -196,14 +198,16 @@ class Link:
         timeout: float,
         *,
         pauses: Sequence[float] = PAUSES,
+        most: int = MOST,
     ) -> None:
-        """`timeout` and `pauses` are seconds."""
+        """`timeout` and `pauses` are seconds, `most` octets of an answer."""
         self._url = url
         self._host = urlsplit(url).netloc
         self._context = context
         self._timeout = timeout
         self._hidden: set[str] = set()
         self._pauses = pauses
+        self._most = most
         self._session: aiohttp.ClientSession | None = None
 
     def __repr__(self) -> str:
@@ -255,9 +259,7 @@ class Link:
 
     def shown(self, said: str) -> str:
         """What a CA says, fit to be told to people."""
-        for one in self._hidden:
-            said = said.replace(one, "(secret)")
-        return cleaned(said)
+        return cleaned(masked(said, self._hidden))
 
     async def _once(
         self, method: str, url: URL, body: bytes | None, headers: Mapping[str, str]
@@ -268,7 +270,7 @@ class Link:
             ) as response:
                 return Answer(
                     response.status,
-                    await _content(response),
+                    await _content(response, self._most),
                     response.content_type,
                     _seconds(response.headers.get("Retry-After", "")),
                     response.headers,
@@ -313,14 +315,15 @@ def mutual_link(url: str, settings: MutualTls) -> Link:
     return Link(url, context, settings.timeout)
 
 
-async def _content(response: aiohttp.ClientResponse) -> bytes:
+async def _content(response: aiohttp.ClientResponse, most: int) -> bytes:
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise HandlerTrouble("answers compressed, which nobody asked for")
     blocks, size = [], 0
     async for block in response.content.iter_any():
         size += len(block)
-        if size > MOST:
-            raise HandlerTrouble(f"the answer is larger than {MOST >> 20} MiB")
+        if size > most:
+            shown = f"{most >> 20} MiB" if most >= MOST else f"{most >> 10} KiB"
+            raise HandlerTrouble(f"the answer is larger than {shown}")
         blocks.append(block)
     return b"".join(blocks)
 
@@ -361,6 +364,19 @@ def status_words(status: int) -> str:
         return f"HTTP {status} {HTTPStatus(status).phrase}"
     except ValueError:
         return f"HTTP {status}"
+
+
+def masked(said: str, secrets_: Collection[str]) -> str:
+    """The same without these secrets, as they are and as XML and JSON write them."""
+    spellings = {
+        spelling
+        for secret in secrets_
+        for spelling in (secret, escape(secret), json.dumps(secret)[1:-1])
+        if spelling
+    }
+    for spelling in sorted(spellings, key=len, reverse=True):
+        said = said.replace(spelling, "(secret)")
+    return said
 
 
 def cleaned(said: str) -> str:

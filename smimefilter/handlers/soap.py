@@ -13,8 +13,6 @@ import re
 import xml.etree.ElementTree as ET
 from typing import Final
 
-from .globalsign import said
-
 ENVELOPE: Final = "http://schemas.xmlsoap.org/soap/envelope/"
 DEEPEST: Final = 32
 MOST_ELEMENTS: Final = 20_000
@@ -29,7 +27,7 @@ class BadXml(ValueError):
 
 
 class Fault(Exception):
-    """What SOAP says when the service could not do something; says what."""
+    """What SOAP says when the service could not do something, in the service's own words."""
 
 
 def envelope(operation: str, namespace: str, fields: Fields) -> bytes:
@@ -49,7 +47,7 @@ def read(content: bytes) -> ET.Element:
         raise BadXml("not a SOAP answer")
     found = body[0]
     if found.tag == "Fault":
-        raise Fault(said(text(found, "faultstring")) or "no more than that")
+        raise Fault(text(found, "faultstring"))
     return found
 
 

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import suppress
 from enum import Flag, auto
 from itertools import islice
 from typing import Final, NamedTuple
 
 from .lines import from_base64
-from .parameters import PLAIN, ContentType, content_type, parameters, transfer_encoding
+from .parameters import LONGEST, PLAIN, ContentType, content_type, parameters, transfer_encoding
 from .parts import BadParts, Part, Span
 from .pgp import is_detached_signature, is_encrypted_message
 from .wire import Message
@@ -40,6 +41,7 @@ _IDENTITY: Final = frozenset({"7bit", "8bit", "binary"})
 _DECISIVE: Final = frozenset({"boundary", "protocol"})
 _DEEPEST: Final = 20
 _MOST_PARTS: Final = 1000  # that are searched for a part of some type
+_MOST_OCTETS: Final = 1 << 17  # of the Content-Type of all parts
 _CALENDAR: Final = frozenset({"text/calendar"})
 _SMIME: Final = _PKCS7_MIME | _PKCS7_SIGNATURE
 
@@ -141,10 +143,13 @@ def protected_parts(message: Message) -> Protected:
     found = Protected.NOTHING
     if not _kind(message).is_multipart:
         return found
-    if _has_part(message, _SMIME, _is_signed_kind):
-        found |= Protected.SIGNED
-    if _has_part(message, _PKCS7_MIME, lambda kind: not _is_signed_kind(kind)):
-        found |= Protected.ENCRYPTED
+    for kind in _kinds(message):
+        if _is_signed_kind(kind):
+            found |= Protected.SIGNED
+        elif kind.type in _PKCS7_MIME:
+            found |= Protected.ENCRYPTED
+        if found == Protected.SIGNED | Protected.ENCRYPTED:
+            break
     return found
 
 
@@ -154,18 +159,19 @@ def has_protected_part(message: Message) -> bool:
 
 
 def _is_signed_kind(kind: ContentType) -> bool:
-    return kind.type in _PKCS7_SIGNATURE or kind.parameter("smime-type") == "signed-data"
+    signed = kind.type in _PKCS7_MIME and kind.parameter("smime-type") == "signed-data"
+    return signed or kind.type in _PKCS7_SIGNATURE
 
 
-def _has_part(
-    message: Message,
-    types: frozenset[str],
-    which: Callable[[ContentType], bool] = lambda _: True,
-) -> bool:
-    try:
-        return _PartSearch(types, which).is_in(Part.of(message), _DEEPEST)
-    except BadParts:
-        return False
+def _has_part(message: Message, types: frozenset[str]) -> bool:
+    return any(kind.type in types for kind in _kinds(message))
+
+
+def _kinds(message: Message) -> Iterator[ContentType]:
+    """The types of a mail and of its parts, as far as they can be read, with an end however
+    many there are and however long they say it."""
+    with suppress(BadParts):
+        yield from _PartWalk().kinds(Part.of(message), _DEEPEST)
 
 
 def _kind(head: Message) -> ContentType:
@@ -246,24 +252,22 @@ def _is_mime_field(name: bytes) -> bool:
     return name.startswith(b"content-")
 
 
-class _PartSearch:
-    """A search for a part of one of these types, with an end however many parts there are."""
+class _PartWalk:
+    """All parts of a mail, up to so many, and so many octets of their Content-Type."""
 
-    def __init__(self, types: frozenset[str], which: Callable[[ContentType], bool]) -> None:
-        self._types = types
-        self._which = which
+    def __init__(self) -> None:
         self._left = _MOST_PARTS
+        self._octets = _MOST_OCTETS
 
-    def is_in(self, part: Part, depth: int) -> bool:
+    def kinds(self, part: Part, depth: int) -> Iterator[ContentType]:
+        value = part.head.get("Content-Type")
         self._left -= 1
-        kind = content_type(part.head.get("Content-Type"))
-        if kind.type in self._types and self._which(kind):
-            return True
+        self._octets -= min(len(value or b""), LONGEST)
+        kind = content_type(value)
+        yield kind
         if not kind.is_multipart or depth == 0:
-            return False
+            return
         for span in part.spans(kind.parameters.get("boundary", "")):
-            if self._left <= 0:
-                return False
-            if self.is_in(Part.at(part.data, span), depth - 1):
-                return True
-        return False
+            if self._left <= 0 or self._octets <= 0:
+                return
+            yield from self.kinds(Part.at(part.data, span), depth - 1)

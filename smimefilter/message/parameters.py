@@ -19,6 +19,8 @@ from .charsets import text_in
 
 TEXT: Final = "text/plain"
 
+LONGEST: Final = 8192  # octets that are read; nobody needs more
+_DECISIVE: Final = frozenset({"boundary", "protocol", "smime-type", "type"})
 _LONGEST_KEPT: Final = 512  # bytes: the cache is no place for what a stranger may swell
 _MEDIA_TYPE: Final = re.compile(r"\s*([^\s/;()\"]+)\s*/\s*([^\s/;()\"]+)")
 _TOKEN: Final = re.compile(rb"[\w.-]+")
@@ -55,11 +57,13 @@ def content_type(value: bytes | None) -> ContentType:
 
 
 def _content_type(value: bytes) -> ContentType:
-    text = value.decode("utf-8", "replace")
+    text = value[:LONGEST].decode("utf-8", "replace")
     match = _MEDIA_TYPE.match(text)
     if match is None:
         return PLAIN
     found, doubtful = _collected(text[match.end() :])
+    if len(value) > LONGEST:  # what follows may say otherwise
+        doubtful |= _DECISIVE
     return ContentType(
         f"{match[1]}/{match[2]}".lower(), MappingProxyType(found), frozenset(doubtful)
     )
@@ -77,7 +81,7 @@ def transfer_encoding(value: bytes | None) -> str:
 
 def parameters(text: str) -> dict[str, str]:
     """What follows the first value of a field: `; name=value` and so on."""
-    return _collected(text)[0]
+    return _collected(text[:LONGEST])[0]
 
 
 def _collected(text: str) -> tuple[dict[str, str], set[str]]:

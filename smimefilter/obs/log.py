@@ -20,6 +20,7 @@ import structlog
 
 from smimefilter.base.envelope import Deferred, Delivered, Fate, Notified, Refused
 from smimefilter.base.errors import AdminError, MailError
+from smimefilter.base.reasons import Because, Reason
 from smimefilter.plan.opened import SignerReport
 from smimefilter.plan.plan import Decision
 from smimefilter.plan.selection import Candidate
@@ -28,6 +29,7 @@ from smimefilter.ports.journal import MailRecord
 _ENCODER: Final = json.JSONEncoder(default=str, ensure_ascii=False)
 MOST_UNUSED: Final = 5  # certificates of a recipient that a mail's line tells of
 MOST_SIGNERS: Final = 5  # of an incoming mail
+_LONGEST_WHY: Final = 500
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -93,7 +95,7 @@ class LogJournal:
         """One line for one mail."""
         transaction = record.transaction
         self._write(
-            "info",
+            "warning" if _is_trouble(record) else "info",
             "mail",
             id=transaction.id,
             sender=transaction.sender,
@@ -130,6 +132,12 @@ class LogJournal:
             self.log.write(level, event, **fields)
 
 
+def _is_trouble(record: MailRecord) -> bool:
+    """Whether somebody has to do something: a private key that cannot be used."""
+    decisions = record.plan.decisions if record.plan else ()
+    return any(r.because is Because.KEY_TROUBLE for d in decisions for r in d.reasons)
+
+
 def _recipients(record: MailRecord) -> list[dict[str, Any]]:
     decisions: tuple[Decision | None, ...] = (
         record.plan.decisions if record.plan else (None,) * len(record.fates)
@@ -148,6 +156,9 @@ def _recipient(address: str, decision: Decision | None, fate: Fate) -> dict[str,
         unused = decision.certificates.unusable if decision.certificates else ()
         if unused:
             line["unused"] = [_unused(candidate) for candidate in unused[:MOST_UNUSED]]
+        why = [_why(reason) for reason in decision.reasons if reason.because in _TOLD]
+        if why:
+            line["why"] = why
         if decision.signers:
             line["signatures"] = [_signature(one) for one in decision.signers[:MOST_SIGNERS]]
     match fate:
@@ -161,6 +172,22 @@ def _recipient(address: str, decision: Decision | None, fate: Fate) -> dict[str,
             line["fate"], line["status"] = "refused, sender notified", str(refusal.status)
             line["text"] = refusal.text
     return line
+
+
+_TOLD: Final = frozenset(  # whose details somebody has to know who mends it
+    {
+        Because.KEY_TROUBLE,
+        Because.KEY_WITHHELD,
+        Because.NO_DECRYPTION_KEY,
+        Because.NOT_DECRYPTED,
+        Because.NOT_UNPACKED,
+    }
+)
+
+
+def _why(reason: Reason) -> str:
+    said = reason.detail or reason.about[:16]
+    return f"{reason.because.value}: {said}"[:_LONGEST_WHY]
 
 
 def _unused(candidate: Candidate) -> dict[str, Any]:

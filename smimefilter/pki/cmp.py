@@ -4,7 +4,8 @@ PKCS#10 needs them: built, and read.
 A message is built from a `Head` and a body, and protected by whatever has an algorithm and
 makes bits of bytes: `cmpmac.py` for shared secrets, `Signer` here. What is read comes as a
 `Reply`, with the very bytes that its protection covers; nothing in it may be believed before
-that was verified.
+that was verified. Since anybody may have sent it, its size is limited, and how many there are
+of whatever it may have many of: an object for each costs far more than its octets.
 
 Leaves verifying to who knows whom to believe, HTTP and the order of messages to the handler.
 RFC 4210 §5 (Appendix F for the structures), RFC 9480 §2, RFC 9483 §3. Raises `UnreadableCmp`.
@@ -16,6 +17,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final, Protocol
 
 from asn1crypto import algos, core, csr, x509
@@ -38,7 +40,12 @@ FAILURES: Final = (  # PKIFailureInfo by bit
     "badCertTemplate", "signerNotTrusted", "transactionIdInUse", "unsupportedVersion",
     "notAuthorized", "systemUnavail", "systemFailure", "duplicateCertReq",
 )  # fmt: skip
+LARGEST: Final = 128 << 10  # octets of an answer
+MOST_INFOS, MOST_CERTIFICATES, MOST_TEXTS = 64, 32, 16
+_LONGEST_INTEGER: Final = 8  # octets
+_LONGEST_FAILURES: Final = 16
 _IMPLICIT_CONFIRM: Final = "1.3.6.1.5.5.7.4.13"
+_IMPLICIT_CONFIRM_OCTETS: Final = core.ObjectIdentifier(_IMPLICIT_CONFIRM).contents
 _MALFORMED: Final = (ValueError, TypeError, KeyError, IndexError, OverflowError)
 
 
@@ -208,7 +215,9 @@ class Reply:
 
 
 def read_reply(der: bytes) -> Reply:
-    """A message of a CA. Raises `UnreadableCmp`."""
+    """A message of a CA; of the largest ones this takes a moment. Raises `UnreadableCmp`."""
+    if len(der) > LARGEST:
+        raise UnreadableCmp(f"larger than {LARGEST >> 10} KiB")
     try:
         if tlv.element(der, 0, len(der))[2] != len(der):
             raise UnreadableCmp("something follows the message")
@@ -223,7 +232,7 @@ def _reply(message: PkiMessage) -> Reply:
     header, body = message["header"], message["body"]
     algorithm, bits = header["protection_alg"], message["protection"]
     facts = _facts(body.name, body.chosen)
-    extra = tuple(one.dump() for one in message["extra_certs"] or ())
+    extra = _certificates(message["extra_certs"])
     others = facts.pop("others", ())
     return Reply(
         kind=body.name,
@@ -234,7 +243,8 @@ def _reply(message: PkiMessage) -> Reply:
         protection=b"" if _absent(bits) else bytes(bits.native),
         covered=covered_bytes(header, body),
         implicit_confirm=any(
-            one["type"].dotted == _IMPLICIT_CONFIRM for one in header["general_info"] or ()
+            one["type"].contents == _IMPLICIT_CONFIRM_OCTETS
+            for one in _few(header["general_info"], MOST_INFOS, "generalInfo")
         ),
         others=others + extra,
         **facts,
@@ -254,10 +264,10 @@ def _facts(kind: str, content: Any) -> dict[str, Any]:
             details = _text(content["details"])
             return told | {"text": f"{told['text']} {details}".strip()}
         case "poll_rep":
-            first = content[0]
+            first = _few(content, 1, "pollRep")[0]
             return {
-                "cert_req_id": int(first["cert_req_id"].native),
-                "check_after": int(first["check_after"].native),
+                "cert_req_id": _integer(first["cert_req_id"]),
+                "check_after": _integer(first["check_after"]),
                 "text": _text(first["reason"]),
             }
         case "pkiconf" | "genp":
@@ -267,13 +277,13 @@ def _facts(kind: str, content: Any) -> dict[str, Any]:
 
 
 def _certificate_facts(content: Any) -> dict[str, Any]:
-    responses = content["response"]
-    if len(responses) != 1:
-        raise UnreadableCmp("an answer to other than one request")
+    responses = _few(content["response"], 1, "response")
+    if not len(responses):
+        raise UnreadableCmp("an answer to no request")
     response = responses[0]
     found = _status_facts(response["status"])
-    found["cert_req_id"] = int(response["cert_req_id"].native)
-    found["others"] = tuple(one.dump() for one in content["ca_pubs"] or ())
+    found["cert_req_id"] = _integer(response["cert_req_id"])
+    found["others"] = _certificates(content["ca_pubs"])
     pair = response["key_pair"]
     if not _absent(pair):
         choice = pair["cert_or_enc_cert"]
@@ -285,14 +295,36 @@ def _certificate_facts(content: Any) -> dict[str, Any]:
 
 def _status_facts(info: Any) -> dict[str, Any]:
     bits = info["fail_info"]
+    if not _absent(bits) and len(bits.contents) > _LONGEST_FAILURES:
+        raise UnreadableCmp("a failInfo without end")
     raised = () if _absent(bits) else bits.native
     numbers = [n for n, bit in enumerate(raised) if bit] if isinstance(raised, tuple) else []
     return {
-        "status": int(info["status"].native),
+        "status": _integer(info["status"]),
         "text": _text(info["status_string"]),
         "failures": tuple(FAILURES[n] if n < len(FAILURES) else str(n) for n in numbers),
     }
 
 
 def _text(value: Any) -> str:
-    return "" if _absent(value) else " ".join(value.native)
+    return " ".join(one.native for one in _few(value, MOST_TEXTS, "freeText"))
+
+
+def _certificates(value: Any) -> tuple[bytes, ...]:
+    return tuple(one.dump() for one in _few(value, MOST_CERTIFICATES, "certificate"))
+
+
+def _few(value: Any, most: int, what: str) -> Any:
+    """A SEQUENCE OF that has no more than so many, counted before anything is made of them."""
+    if _absent(value):
+        return ()
+    found = tlv.elements(value.contents, 0, len(value.contents))
+    if sum(1 for _ in islice(found, most + 1)) > most:
+        raise UnreadableCmp(f"more than {most} of {what}")
+    return value
+
+
+def _integer(value: Any) -> int:
+    if len(value.contents) > _LONGEST_INTEGER:
+        raise UnreadableCmp("a number larger than any that is meant")
+    return int(value.native)

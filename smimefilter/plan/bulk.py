@@ -18,6 +18,7 @@ from smimefilter.base.address import BadAddress, address_key
 from smimefilter.base.suggest import did_you_mean
 
 MOST_ROWS: Final = 10_000
+MOST_COLUMNS: Final = 32
 LONGEST: Final = 256  # characters of a value
 LARGEST: Final = 64 << 20  # octets of a file
 _TOLD: Final = 20  # mistakes
@@ -112,15 +113,13 @@ def _text(content: bytes) -> str:
 
 def _fields(names: list[str]) -> list[str]:
     """The fields of the columns, in order."""
+    if len(names) > MOST_COLUMNS:
+        raise BadCsv([f"row 1: {len(names)} columns, at most {MOST_COLUMNS}"])
     fields, mistakes = [], []
     for number, name in enumerate(names, 1):
         field = _BY_NAME.get(name.strip().lower())
         if field is None:
-            hint = did_you_mean(name.strip().lower(), _BY_NAME)
-            known = hint or f"known are {', '.join(_NAMES.values())}"
-            mistakes.append(
-                f"row 1, column {number}: no column is called '{name.strip()}' ({known})"
-            )
+            mistakes.append(f"row 1, column {number}: {_unknown(name.strip())}")
         elif field in fields:
             mistakes.append(f"row 1, column {number}: a second {_NAMES[field]}")
         fields.append(field or "")
@@ -132,6 +131,14 @@ def _fields(names: list[str]) -> list[str]:
     if mistakes:
         raise BadCsv(mistakes)
     return fields
+
+
+def _unknown(name: str) -> str:
+    if len(name) > LONGEST:
+        return f"a name of {len(name)} characters, at most {LONGEST}"
+    hint = did_you_mean(name.lower(), _BY_NAME)
+    known = hint or f"known are {', '.join(_NAMES.values())}"
+    return f"no column is called '{name}' ({known})"
 
 
 def _row(

@@ -9,6 +9,7 @@ Leaves opening to `flow/opening.py`, the words of the report to `flow/report.py`
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final, Protocol
 
 from smimefilter.base.address import address_key
@@ -128,6 +129,13 @@ def is_forged(mail: Mail, reading: Reading) -> bool:
     return cleaned(message, reading.prefix, reading.authserv_id, patterns) is not message
 
 
+def only_cleaned(view: View, authserv_id: str) -> Reading:
+    """A copy of which nothing is opened or told; what looks like ours goes."""
+    reading = _reading(view, authserv_id, "")
+    rules = OpeningRules(decrypt=False, verify=False, depth=0)
+    return replace(reading, rules=rules, strip=False, inform=False)
+
+
 def _reading(view: View, authserv_id: str, address: str) -> Reading:
     tags = None
     if view.get(SUBJECT_TAGS).value:
@@ -155,6 +163,8 @@ def _reading(view: View, authserv_id: str, address: str) -> Reading:
 
 def _keys_for(whose: DecryptWith | tuple[str, ...], address: str) -> tuple[str, ...]:
     """Whose private keys may open a mail to this address, as `OpeningRules` say it."""
+    if not address:
+        return ()
     key = address_key(address)
     match whose:
         case DecryptWith.RECIPIENT:

@@ -162,6 +162,17 @@ class Opening:
         )
 
     @property
+    def is_malleable(self) -> bool:
+        """Whether what was decrypted may be anybody's: nothing authenticates it."""
+        opened = (
+            layer
+            for layer in self.layers
+            if isinstance(layer, EncryptedLayer) and layer.outcome is Outcome.OPENED
+        )
+        first = next(opened, None)
+        return first is not None and not first.authenticated
+
+    @property
     def as_if_failed(self) -> Opening | None:
         """The mail as it would be if its first encrypted layer could not be decrypted, where
         that one was; None where none was."""

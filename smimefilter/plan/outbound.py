@@ -43,7 +43,7 @@ from smimefilter.policy.tree import DEFAULT, Resolved, View
 from smimefilter.trust.verdict import Standing
 
 from .facts import Mail
-from .inbound import Reader, inbound
+from .inbound import Reader, inbound, is_forged, only_cleaned
 from .opened import Reading
 from .plan import Action, Copy, Decision, Encryption, Plan, Refusal, Signing
 from .selection import Candidate, Selection, additional, for_encryption
@@ -161,10 +161,20 @@ def _skipped(view: View, mail: Mail) -> Reason | None:
     return None
 
 
+def _postmaster(moment: Moment, sender: _Sender, address: str) -> tuple[Decision, _Treatment]:
+    """Nothing is opened for it, but nobody else's report reaches it either."""
+    reasons: tuple[Reason, ...] = (Reason(Because.LOCALITY_INTERNAL, address),)
+    if sender.reader is not None:
+        reading = only_cleaned(moment.view(""), sender.reader.authserv_id)
+        if is_forged(sender.mail, reading):
+            reasons = (*reasons, Reason(Because.FORGED_REPORT, address))
+            return Decision(address, Action.CLEAN, reasons), _Treatment(reading=reading)
+    return Decision(address, Action.UNTOUCHED, reasons), UNTOUCHED
+
+
 def _decide(moment: Moment, sender: _Sender, address: str) -> tuple[Decision, _Treatment]:
     if address.lower() == "postmaster":  # RFC 5321 §4.5.1: without a domain it is our own
-        why = Reason(Because.LOCALITY_INTERNAL, address)
-        return Decision(address, Action.UNTOUCHED, (why,)), UNTOUCHED
+        return _postmaster(moment, sender, address)
     try:
         view = moment.view(address)
     except BadAddress as error:

@@ -32,6 +32,7 @@ _NO: Final = frozenset({"no", "false", "off"})
 _SIZE: Final = re.compile(r"(\d{1,15}) ?([kmg]?)(?:i?b)?", re.IGNORECASE)
 _DURATION: Final = re.compile(r"(?:\d{1,6}[wdhms])+", re.IGNORECASE)
 _LONGEST_TAG: Final = 60
+_BRACKETS: Final = ("[]", "()", "<>")
 _FIELD_PREFIX: Final = re.compile(r"X-[A-Za-z0-9][A-Za-z0-9-]{0,38}-", re.IGNORECASE)
 _LONGEST_LINE: Final = 256
 _WORD: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -129,6 +130,8 @@ def _read_signer(raw: object) -> str:
 
 def _read_domain(raw: object) -> str:
     text = _text(raw, "a domain")
+    if "*" in text:
+        raise ValueError(f"'{_shown(raw)}' is a pattern: each domain stands by itself here")
     if "." not in text:
         raise ValueError(f"'{_shown(raw)}' is no domain such as example.com")
     return domain_key(text.removeprefix("@"))
@@ -136,8 +139,12 @@ def _read_domain(raw: object) -> str:
 
 def _read_tag(raw: object) -> str:
     text = raw.strip() if isinstance(raw, str) else ""
-    if not 2 <= len(text) <= _LONGEST_TAG or not text.isprintable():
-        raise ValueError(f"takes 2 to {_LONGEST_TAG} printable characters, not {_quoted(raw)}")
+    if not 4 <= len(text) <= _LONGEST_TAG or not text.isprintable():
+        raise ValueError(f"takes 4 to {_LONGEST_TAG} printable characters, not {_quoted(raw)}")
+    if text[0] + text[-1] not in _BRACKETS:  # or it would be taken out of anybody's subject
+        raise ValueError(f"takes a text in brackets such as [signed], not {_quoted(raw)}")
+    if set(text.replace("{signer}", "")) & set("{}"):
+        raise ValueError(f"takes no placeholder but {{signer}}, not {_quoted(raw)}")
     return text
 
 
@@ -240,7 +247,7 @@ HEADER_PATTERN: Final[Kind[HeaderPattern]] = Kind(
     lambda raw: read_header_pattern(_text(raw, "a header field")),
     str,
 )
-TAG: Final[Kind[str]] = Kind("a short text without line ends", _read_tag, str)
+TAG: Final[Kind[str]] = Kind("a short text in brackets", _read_tag, str)
 FIELD_PREFIX: Final[Kind[str]] = Kind(
     "the beginning of a header field's name, such as X-Gateway-", _read_prefix, str
 )

@@ -203,11 +203,15 @@ class Authorities(Protocol):
         crl: NewCrl,
         records: Sequence[AuditRecord],
         *,
-        anew: bool = False,
+        restored: Collection[int] = (),
+        fallen: Collection[str] = (),
     ) -> bool:
         """Revoke these and store the CRL that says so, at once; False, and nothing is done,
-        where another CRL of that number was made meanwhile. `anew`: all others are revoked no
-        longer."""
+        where another CRL of that number was made meanwhile. `restored`: serial numbers that
+        are revoked no longer; `fallen`: CAs, by thumbprint, that are the default no longer."""
+
+    async def forget_key(self, thumbprint: str, records: Sequence[AuditRecord]) -> bool:
+        """Take the private key of a CA away, and leave all else; whether it was there."""
 
 
 class HandlerSettings(Protocol):

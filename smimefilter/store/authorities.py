@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from smimefilter.ports.stores import Shelf, WrappedKey
 from .certs import add_certificates, add_keys
 from .engine import Sessions, Transaction
 from .requests import note
-from .tables import authorities, crls, handlers, issued, moment, seconds
+from .tables import authorities, crls, handlers, issued, moment, private_keys, seconds
 
 _a: Final = authorities.c
 _i: Final = issued.c
@@ -115,7 +115,8 @@ class SqlAuthorities:
         crl: NewCrl,
         records: Sequence[AuditRecord],
         *,
-        anew: bool = False,
+        restored: Collection[int] = (),
+        fallen: Collection[str] = (),
     ) -> bool:
         """Revoke these and store the CRL that says so, at once; False, and nothing is done,
         where another CRL of that number was made meanwhile."""
@@ -125,12 +126,23 @@ class SqlAuthorities:
             )
             if not await transaction.write(this.values(crl_number=crl.number)):
                 return False
-            if anew:
-                ours = sa.update(issued).where(_i.authority == crl.authority)
-                await transaction.write(ours.values(revoked=None, reason=""))
+            for serial in restored:
+                await _restore(transaction, crl.authority, serial)
+            for thumbprint in fallen:
+                ca = sa.update(authorities).where(_a.thumbprint == thumbprint)
+                await transaction.write(ca.values(is_default=False))
             for one in revoked:
                 await _revoke(transaction, one)
             await _store(transaction, crl)
+            await note(transaction, records)
+            return True
+
+    async def forget_key(self, thumbprint: str, records: Sequence[AuditRecord]) -> bool:
+        """Whether it was there."""
+        async with self._sessions.writing() as transaction:
+            this = private_keys.c.thumbprint == thumbprint
+            if not await transaction.write(sa.delete(private_keys).where(this)):
+                return False
             await note(transaction, records)
             return True
 
@@ -188,6 +200,11 @@ async def _revoke(transaction: Transaction, one: IssuedCertificate) -> None:
     values = {"revoked": seconds(one.revoked or datetime.now(UTC)), "reason": one.reason}
     if not await transaction.write(sa.update(issued).where(*this).values(values)):
         await transaction.write(sa.insert(issued), [_row(one)])
+
+
+async def _restore(transaction: Transaction, authority: str, serial: int) -> None:
+    this = (_i.authority == authority, _i.serial == f"{serial:x}")
+    await transaction.write(sa.update(issued).where(*this).values(revoked=None, reason=""))
 
 
 async def _store(transaction: Transaction, crl: NewCrl) -> None:

@@ -163,6 +163,61 @@ def test_revoking_and_crls(ca: Commands) -> None:
     assert (crl["issuer"], crl["number"], crl["entries"]) == ("CN=Sub CA", 3, 2)
     assert "is no serial number" in ca.complaint("crl", "create", "xyz")
     assert "no reason" in ca.complaint("crl", "create", "1", "--reason", "spite")
+    for days in ("-3", "0", "367", "10000000"):
+        said = ca.complaint("crl", "create", "--days", days)
+        assert said == f"the next CRL comes after 1 to 366 days, not {days}"
+    assert "abcd" in ca.complaint("crl", "create", "--anew")
+    ca("crl", "create", "--anew", "--force")
+    assert "verdict: valid" in ca("certificate", "verify", thumbprint).out
+
+
+def test_a_hold_and_its_end(ca: Commands) -> None:
+    thumbprint = issued(ca)["thumbprint"]
+    said = ca.complaint("certificate", "revoke", thumbprint, "--reason", "removeFromCRL")
+    assert "is not revoked" in said
+    ca("certificate", "revoke", thumbprint, "--reason", "certificateHold")
+    done = ca("certificate", "revoke", thumbprint, "--reason", "removeFromCRL")
+    assert done.out.startswith("no longer on hold: CN=Ivan, serial ")
+    assert "verdict: valid" in ca("certificate", "verify", thumbprint).out
+
+
+def test_a_ca_that_is_revoked_is_the_default_no_longer(ca: Commands) -> None:
+    (_, sub) = ca("ca", "list", "--json").json
+    done = ca("certificate", "revoke", sub["thumbprint"][:16], "--reason", "cACompromise")
+    assert "CN=Sub CA issues no longer, and no other CA does" in done.out
+    assert [row["default"] for row in ca("ca", "list", "--json").json] == [False, False]
+    refused = ca("certificate", "request", IVAN, "--cn", "Ivan", code=1).out
+    assert "there is no CA that issues by default" in refused
+    assert "the CA is revoked" in ca.complaint("ca", "default", "Sub CA")
+    ca("ca", "create", "Next", "--root", "Next Root", "--key", "p256", "--domain", "in.test")
+    assert issued(ca)["state"] == "issued"
+    refused = ca("certificate", "request", "x@out.test", "--cn", "X", code=1).out
+    assert "the CA does not speak for x@out.test" in refused
+
+
+def test_a_root_goes_offline_and_makes_its_crls(ca: Commands, tmp_path: Path) -> None:
+    file, password = tmp_path / "root.p12", tmp_path / "password"
+    password.write_text("a long password")
+    with_password = ("--password-file", str(password))
+    said = ca.complaint("ca", "offline", "Sub CA", "--to", str(file), *with_password)
+    assert "an intermediate needs its key to issue" in said
+    done = ca("ca", "offline", "Root CA", "--to", str(file), *with_password, "--days", "2")
+    assert "the only key of CN=Root CA" in done.out
+    rows = ca("ca", "list", "--json").json
+    assert [row["key"] for row in rows] == ["offline", "here"]
+    assert issued(ca)["state"] == "issued"
+    assert "is not at hand" in ca.complaint("crl", "create", "--ca", "Root CA")
+    (sub,) = [row["thumbprint"] for row in rows if row["subject"] == "CN=Sub CA"]
+    assert "is not at hand" in ca.complaint("certificate", "revoke", sub)
+    assert "replaced" not in ca("key", "import", str(file), *with_password).out
+    made = ca("crl", "create", "--ca", "Root CA", "--days", "200").out
+    assert made == "made a CRL of CN=Root CA\n"
+    again = ("ca", "offline", "Root CA", "--to", str(file), *with_password)
+    assert "such a file already" in ca.complaint(*again)
+    ca(*again, "--force")
+    rows = ca("ca", "list", "--json").json
+    assert [row["key"] for row in rows] == ["offline", "here"]
+    assert ca("ca", "offline", "Root CA", "--to", str(file), "--force", *with_password, code=1)
 
 
 def test_handlers(ca: Commands, tmp_path: Path) -> None:

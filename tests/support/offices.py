@@ -9,11 +9,19 @@ from typing import Any, ClassVar, cast
 
 from pydantic import BaseModel
 
-from smimefilter.flow.authority import AuthorityDesk, NewAuthority
+from smimefilter.flow.authority import AuthorityDesk
+from smimefilter.flow.new_authority import NewAuthority
 from smimefilter.flow.requests import Done, Handlers, RequestDesk, Step
 from smimefilter.keys.master import MasterKey
+from smimefilter.pki.certificate import Certificate
+from smimefilter.pki.crl import Crl
 from smimefilter.ports.handlers import Empty, Order, Outcome, Remember
+from smimefilter.ports.stores import Shelf
 from smimefilter.store.database import Database
+from smimefilter.trust.ctl import TrustList
+from smimefilter.trust.engine import judge
+from smimefilter.trust.knowledge import Knowledge
+from smimefilter.trust.verdict import Purpose, TrustRules, Verdict
 from tests.support.pki import NOW
 from tests.unit.flow.test_revalidation import Journal
 
@@ -70,6 +78,8 @@ class Office:
             clock=lambda: self.now,
             crl_days=lambda: 7,
             digest=lambda: "sha256",
+            judge=self.judged,
+            journal=self.journal,
         )
         if self.answer is None:
             self.answer = self.built_in
@@ -98,6 +108,19 @@ class Office:
 
     async def built_in(self, order: Order, _: Remember) -> Outcome:
         return await self.authority.issue(order)
+
+    async def judged(self, certificate: Certificate) -> Verdict:
+        """What is in the database says of it."""
+        store = await self.database.states.load()
+        known = Knowledge(
+            roots=[e.certificate for e in store.certificates if e.shelf is Shelf.ROOTS],
+            authorities=[
+                e.certificate for e in store.certificates if e.shelf is Shelf.CERTIFICATES
+            ],
+            crls=[Crl.read(entry.der) for entry in store.crls],
+            trust_list=TrustList(store.trust_list),
+        )
+        return judge(certificate, Purpose.ANY, self.now, TrustRules(), known)
 
     async def with_ca(self, **special: Any) -> Office:
         """With a root and an intermediate."""

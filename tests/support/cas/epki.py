@@ -65,6 +65,7 @@ class EpkiService(Service):
         self.behave: dict[str, Behave] = {}
         self.after: dict[str, Behave] = {}
         self.failing: Says | None = None
+        self.beside: tuple[Certificate, ...] = ()  # given with each certificate
         self.gives_at_once = True  # in sync mode
         self._numbers = itertools.count(1)
 
@@ -117,7 +118,7 @@ class EpkiService(Service):
                 order = self._order(fields)
                 csr = x509.load_pem_x509_csr(fields["CSR"].encode())
                 order.certificate, order.status = self._issue(fields, csr), "4"
-                pem = certificates_pem([order.certificate]).decode()
+                pem = certificates_pem([order.certificate, *self.beside]).decode()
                 cert = f"<CERT>{escape(pem)}</CERT>" if self.gives_at_once else ""
                 return f"<OrderID>{order.number}</OrderID>{cert}"
             case "OrderCertificate":

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from asn1crypto import cms
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from hypothesis import given
 from hypothesis import strategies as st
 
 from smimefilter.base.algorithms import ContentCipher, KeyTransport
+from smimefilter.base.errors import KeyTrouble
 from smimefilter.cms.ber import BadCms, Effort
 from smimefilter.cms.compressed import decompress
 from smimefilter.cms.decrypt import (
@@ -249,3 +251,51 @@ def test_nobody_is_tried_more_often_than_anybody_needs() -> None:
     assert spent == [sum(map(len, message.content))] * MOST_OF_ONE
     with pytest.raises(TooMuch):
         decrypt(message, keys_of(bob), lambda _: False)
+
+
+LOCKED: Final = person(name="Locked")
+
+
+def to_both(*, wrong: bool) -> bytes:
+    """To Bob and to somebody whose key cannot be used; the content spoilt, or not."""
+    people = [WHO.certificate, LOCKED.certificate]
+    der = b"".join(envelop([CONTENT], people, ContentCipher.AES_256_CBC, KeyTransport.PKCS1))
+    if not wrong:
+        return der
+    info = cms.ContentInfo.load(der)
+    held = info["content"]["encrypted_content_info"]
+    held["encrypted_content"] = held["encrypted_content"].native[:-16] + bytes(16)
+    return bytes(info.dump(force=True))
+
+
+def find_half(identifier: Identifier) -> Found:
+    def cannot() -> PrivateKeyTypes:
+        raise KeyTrouble
+
+    if identifier.names(LOCKED.certificate):
+        yield LOCKED.certificate, cannot
+    yield from keys_of(WHO)(identifier)
+
+
+def test_a_key_that_cannot_be_used_does_not_tell_that_another_one_failed() -> None:
+    """Or whoever adds its name to somebody's mail learns from a deferral what is in it."""
+    good, bad = (
+        read_enveloped(memoryview(to_both(wrong=one)), Effort()) for one in (False, True)
+    )
+    assert decrypt(good, find_half).content == CONTENT
+    named = good.recipients
+    locked_alone = tuple(one for one in named if one.recipient.names(LOCKED.certificate))
+    assert len(locked_alone) == 1
+    with pytest.raises(CannotDecrypt, match="cannot be decrypted"):
+        decrypt(bad, find_half)
+    with pytest.raises(KeyTrouble):
+        decrypt(replace(good, recipients=locked_alone), find_half)
+
+
+def test_what_work_is_left_does_not_tell_that_one_try_failed() -> None:
+    message = read_enveloped(memoryview(to_both(wrong=True)), Effort())
+    often = replace(message, recipients=message.recipients * 2)
+    left = iter([True, False])
+    with pytest.raises(CannotDecrypt) as caught:
+        decrypt(often, keys_of(WHO), lambda _: next(left))
+    assert not isinstance(caught.value, TooMuch)

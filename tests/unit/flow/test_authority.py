@@ -13,19 +13,22 @@ import pytest
 from cryptography import x509
 
 from smimefilter.base.errors import AdminError
-from smimefilter.flow.authority import NewAuthority, serials_of
+from smimefilter.flow.authority import Authority, serials_of
+from smimefilter.flow.new_authority import NewAuthority
 from smimefilter.flow.wanted import Wanted
+from smimefilter.pki.build import Identity, Profile, build_crl, issue
 from smimefilter.pki.certificate import Certificate
 from smimefilter.pki.crl import Crl
 from smimefilter.pki.export import certificates_pem
+from smimefilter.ports.handlers import HandlerTrouble
 from smimefilter.ports.requests import RequestState, StoredRequest
 from smimefilter.ports.stores import Shelf
 from smimefilter.store.database import Database
+from smimefilter.trust.ctl import Listing, TrustListEntry
 from smimefilter.trust.knowledge import Knowledge
 from smimefilter.trust.link import Link
 from tests.support.offices import Office
-from tests.support.pki import NOW
-from tests.support.pki import root as another_root
+from tests.support.pki import NOW, root
 from tests.support.trust import verdict
 
 ALICE = Wanted(
@@ -45,11 +48,11 @@ async def issued(office: Office, wanted: Wanted = ALICE) -> Certificate:
 
 async def test_root_and_intermediate_are_in_their_stores_and_issue(database: Database) -> None:
     office = await Office(database).with_ca(crl_url="http://crl.test/{ca}.crl")
-    (root,) = await database.certificates.all(Shelf.ROOTS)
+    (root_,) = await database.certificates.all(Shelf.ROOTS)
     (sub,) = await database.certificates.all(Shelf.CERTIFICATES)
-    assert root.certificate.subject == "CN=Office Root"
+    assert root_.certificate.subject == "CN=Office Root"
     assert sub.has_key
-    assert sub.certificate.crl_urls == (f"http://crl.test/{key_id(root.certificate)}.crl",)
+    assert sub.certificate.crl_urls == (f"http://crl.test/{key_id(root_.certificate)}.crl",)
     assert len(await database.crls.all()) == 2
     alice = await issued(office)
     assert alice.addresses == ("alice@in.test",)
@@ -121,10 +124,10 @@ async def test_what_is_weak_is_made_for_those_who_insist(database: Database, key
         (entry,) = await database.certificates.all(shelf)
         oid = entry.certificate.signature_algorithm
         assert oid in {"1.2.840.113549.1.1.5", "1.2.840.10045.4.1"}  # with SHA-1
-    (root,) = await database.certificates.all(Shelf.ROOTS)
+    (root_,) = await database.certificates.all(Shelf.ROOTS)
     (sub,) = await database.certificates.all(Shelf.CERTIFICATES)
-    for one in (root, sub):
-        assert Link(one.certificate).signed_by(Link(root.certificate))
+    for one in (root_, sub):
+        assert Link(one.certificate).signed_by(Link(root_.certificate))
 
 
 async def test_two_of_one_name_are_refused(database: Database) -> None:
@@ -159,6 +162,105 @@ async def test_without_a_ca_nothing_is_issued(database: Database) -> None:
 async def test_nothing_outlives_its_ca(database: Database) -> None:
     office = await Office(database).with_ca(days=100)
     assert (await issued(office)).not_after == NOW + timedelta(days=100)
+
+
+# a CA that may not issue
+
+
+async def refusal(office: Office) -> str:
+    (stored,) = await office.desk.submit([ALICE], "told")
+    (done,) = await office.desk.work([stored.id])
+    assert done.state is RequestState.REFUSED
+    return done.outcome
+
+
+async def both_of(office: Office) -> tuple[Authority, Authority]:
+    root_, sub = await office.authority.all()
+    return root_, sub
+
+
+@pytest.mark.parametrize("reason", ["keyCompromise", "certificateHold"])
+async def test_a_ca_that_is_revoked_issues_no_longer(database: Database, reason: str) -> None:
+    office = await Office(database).with_ca()
+    await issued(office)
+    _, sub = await both_of(office)
+    await office.authority.revoke_certificate(sub.certificate, reason)
+    assert "there is no CA that issues by default" in await refusal(office)
+    records = await database.audit.about(sub.certificate.thumbprint)
+    assert [one.event for one in records][-1] == "CA is the default no longer"
+    with pytest.raises(AdminError, match="the CA is revoked: CN=Office CA"):
+        await office.authority.make_default("Office CA")
+    with pytest.raises(HandlerTrouble, match="no CA that issues by default"):
+        await office.authority.test()
+
+
+async def test_a_ca_that_another_crl_revokes_issues_no_longer(database: Database) -> None:
+    """As when the root is offline and its CRL is made there."""
+    office = await Office(database).with_ca()
+    root_, sub = await both_of(office)
+    key = await office.authority._opened(root_)
+    office.now += timedelta(hours=1)
+    crl = build_crl(
+        key, [(sub.certificate.serial, NOW)], number=2,
+        this_update=office.now, next_update=NOW + timedelta(days=1),
+    )  # fmt: skip
+    await database.crls.add([crl], "import")
+    assert await refusal(office) == "the CA is revoked: CN=Office CA"
+    with pytest.raises(HandlerTrouble, match="the CA is revoked"):
+        await office.authority.test()
+
+
+@pytest.mark.parametrize("which", [0, 1])
+async def test_a_ca_that_is_black_listed_issues_no_longer(
+    database: Database, which: int
+) -> None:
+    office = await Office(database).with_ca()
+    thumbprint = (await both_of(office))[which].certificate.thumbprint
+    await database.trust_list.put(TrustListEntry(thumbprint, Listing.BLACK))
+    assert await refusal(office) == "the CA is black-listed: CN=Office CA"
+
+
+@pytest.mark.parametrize(("days", "said"), [(-1, "not yet valid"), (8000, "has expired")])
+async def test_a_ca_out_of_its_time_issues_nothing(
+    database: Database, days: int, said: str
+) -> None:
+    office = await Office(database).with_ca()
+    office.now += timedelta(days=days)
+    with pytest.raises(HandlerTrouble, match=said):
+        await office.authority.test()
+    office.now = NOW
+    (stored,) = await office.desk.submit([ALICE], "told")
+    office.now += timedelta(days=days)
+    (done,) = await office.desk.work([stored.id])
+    assert said in done.outcome
+
+
+# what a CA may speak for
+
+
+async def test_an_intermediate_is_for_mail_and_for_its_domains(database: Database) -> None:
+    office = await Office(database).with_ca(domains=("IN.test", ".below.test"))
+    root_, sub = await both_of(office)
+    usage = {x509.ExtendedKeyUsageOID.EMAIL_PROTECTION.dotted_string}
+    assert (root_.certificate.extended_key_usage, sub.certificate.extended_key_usage) == (
+        None, usage,
+    )  # fmt: skip
+    found = sub.certificate.extensions.get_extension_for_class(x509.NameConstraints)
+    assert found.critical
+    permitted = found.value.permitted_subtrees
+    assert [one.value for one in permitted or ()] == ["in.test", ".below.test"]
+    alice = await issued(office)
+    assert await state_of(office, alice) == "valid"
+    await issued(office, replace(ALICE, address="a@deep.below.test"))
+    (stored,) = await office.desk.submit([replace(ALICE, address="a@out.test")], "told")
+    (done,) = await office.desk.work([stored.id])
+    assert done.outcome == "the CA does not speak for a@out.test: CN=Office CA"
+
+
+@pytest.mark.parametrize("domain", ["", "a@in.test", "in test", "*.in.test"])
+async def test_what_is_no_domain(database: Database, domain: str) -> None:
+    with pytest.raises(AdminError, match="is no domain"):
+        await Office(database).with_ca(domains=(domain,))
 
 
 async def test_an_order_that_comes_again_gets_the_same(database: Database) -> None:
@@ -198,16 +300,106 @@ async def test_a_revoked_one_is_on_the_crl_at_once_and_stays_there(database: Dat
     assert found is not None
     assert found.reason == "keyCompromise"
     assert len(await database.crls.all()) == 2  # one of the root, one of the intermediate
-    anew = Crl.read(await office.authority.revoke("", {0x99: ""}, anew=True))
+    anew = Crl.read(await office.authority.revoke("", {0x99: ""}, anew=True, force=True))
     assert (anew.number, anew.count, anew.find(alice.serial)) == (4, 1, None)
+
+
+async def crl_of(office: Office, *serials: int, **how: Any) -> Crl:
+    reason = how.pop("reason", "")
+    return Crl.read(await office.authority.revoke("", dict.fromkeys(serials, reason), **how))
+
+
+async def told(office: Office) -> list[str]:
+    """What the audit trail has of serial numbers."""
+    sub = await office.authority.find()
+    records = await office.database.audit.about(sub.certificate.thumbprint)
+    return [f"{one.event}: {one.detail}" for one in records if "serial" in one.detail]
+
+
+async def test_a_hold_is_lifted_or_becomes_a_revocation(database: Database) -> None:
+    office = await Office(database).with_ca()
+    await crl_of(office, 0x12, 0x13, reason="certificateHold")
+    office.now += timedelta(hours=1)
+    lifted = await crl_of(office, 0x12, reason="removeFromCRL")
+    assert (lifted.find(0x12), lifted.count) == (None, 1)
+    found = (await crl_of(office, 0x13, reason="keyCompromise")).find(0x13)
+    assert found is not None
+    assert (found.reason, found.date) == ("keyCompromise", NOW)
+    for serial, said in ((0x12, "serial 12 is not revoked"), (0x13, "is revoked for good")):
+        with pytest.raises(AdminError, match=said):
+            await crl_of(office, serial, reason="removeFromCRL")
+    with pytest.raises(AdminError, match="revoked already, for keyCompromise"):
+        await crl_of(office, 0x13, reason="certificateHold")
+    assert await told(office) == [
+        "revoked: serial 12: certificateHold",
+        "revoked: serial 13: certificateHold",
+        f"revoked no longer: serial 12: certificateHold since {NOW:%Y-%m-%d %H:%M:%S} UTC",
+        "revoked: serial 13: keyCompromise, was certificateHold",
+    ]
+
+
+async def test_a_certificate_on_hold_comes_back(database: Database) -> None:
+    office = await Office(database).with_ca()
+    alice = await issued(office)
+    for reason, standing in (
+        ("certificateHold", "revoked"),
+        ("removeFromCRL", "valid"),
+        ("superseded", "revoked"),
+        ("keyCompromise", "revoked"),
+    ):
+        await office.authority.revoke_certificate(alice, reason)
+        assert await state_of(office, alice) == standing
+    with pytest.raises(AdminError, match="revoked already"):
+        await office.authority.revoke_certificate(alice, "superseded")
+
+
+async def test_all_anew_takes_force_keeps_what_is_named_and_tells_what_goes(
+    database: Database,
+) -> None:
+    office = await Office(database).with_ca()
+    await crl_of(office, 0x1, 0x2, reason="superseded")
+    office.now += timedelta(hours=1)
+    with pytest.raises(AdminError, match=r"no longer: 1 \(say --force"):
+        await crl_of(office, 0x2, 0x3, anew=True)
+    crl = await crl_of(office, 0x2, 0x3, anew=True, force=True)
+    kept = crl.find(0x2)
+    assert kept is not None
+    assert (crl.count, kept.date, kept.reason) == (2, NOW, "superseded")
+    assert (await told(office))[-1].startswith("revoked no longer: serial 1: superseded since")
+    await crl_of(office, 0x2, 0x3, anew=True)  # nothing goes
+
+
+async def test_a_forged_certificate_revokes_nobody(database: Database) -> None:
+    """With the names, key id and serial number of one that a CA of ours issued."""
+    office = await Office(database).with_ca()
+    alice, (_, sub) = await issued(office), await both_of(office)
+    forger = root("Office CA", key="p256")
+    forged = alice.der.replace(b"alice@in.test", b"malice@i.test")
+    profile = Profile(common_name="X", not_before=NOW, not_after=NOW, serial=alice.serial)
+    mine = issue(profile, forger.key, Identity(sub.certificate, forger.key)).certificate
+    assert (mine.issuer, mine.serial) == (alice.issuer, alice.serial)
+    assert mine.authority_key_id == alice.authority_key_id
+    for one in (mine, Certificate(forged)):
+        with pytest.raises(AdminError, match="no CA of ours issued it"):
+            await office.authority.revoke_certificate(one, "keyCompromise")
+    assert await state_of(office, alice) == "valid"
+
+
+@pytest.mark.parametrize("days", [-3, 0, 367, 10**7])
+async def test_a_crl_of_no_time_or_of_ages(database: Database, days: int) -> None:
+    office = await Office(database).with_ca()
+    with pytest.raises(AdminError, match=f"after 1 to 366 days, not {days}"):
+        await crl_of(office, days=days)
+    with pytest.raises(AdminError, match="no digest: md5"):
+        await crl_of(office, digest="md5")
 
 
 async def test_crls_made_at_once_lose_no_entry(database: Database) -> None:
     office = await Office(database).with_ca()
     await asyncio.gather(*(office.authority.revoke("", {n: ""}) for n in range(1, 4)))
-    newest = await office.authority.current_crl((await office.authority.find()).id)
-    assert newest is not None
-    crl = Crl.read(newest)
+    (_, newest) = await office.authority.published()
+    assert newest.crl is not None
+    crl = Crl.read(newest.crl)
     assert (crl.number, crl.count) == (4, 3)
     assert all(crl.find(n) for n in range(1, 4))
 
@@ -216,7 +408,7 @@ async def test_what_cannot_be_revoked(database: Database) -> None:
     office = await Office(database).with_ca()
     with pytest.raises(AdminError, match="no reason for revocation: 'spite'"):
         await office.authority.revoke("", {1: "spite"})
-    other = another_root("Other").certificate
+    other = root("Other").certificate
     with pytest.raises(AdminError, match="no CA of ours issued it"):
         await office.authority.revoke_certificate(other, "")
 
@@ -232,6 +424,40 @@ async def test_crls_are_made_anew_when_half_of_their_time_has_passed(
     assert len(await office.authority.renew_crls()) == 2
     assert await office.authority.renew_crls() == []
     assert await state_of(office, alice) == "revoked"
+
+
+async def test_a_root_that_is_offline_keeps_no_other_from_its_crl(database: Database) -> None:
+    office = await Office(database).with_ca()
+    root_, sub = await both_of(office)
+    with pytest.raises(AdminError, match="an intermediate needs its key"):
+        await office.authority.forget_key(sub.id)
+    assert not (await office.authority.forget_key(root_.id)).has_key
+    assert await database.certificates.key(root_.certificate.thumbprint) is None
+    with pytest.raises(AdminError, match="its private key is not at hand"):
+        await office.authority.forget_key(root_.id)
+    await issued(office)
+    office.now += timedelta(days=4)
+    assert [one.id for one in await office.authority.renew_crls()] == [sub.id]
+    assert office.journal.troubles == ["CRL not made anew"]
+    await office.authority.renew_crls()
+    assert office.journal.troubles == ["CRL not made anew"]  # once
+
+
+async def test_a_key_that_cannot_be_opened_keeps_no_other_from_its_crl(
+    database: Database,
+) -> None:
+    office = await Office(database).with_ca()
+    thumbprint = (await both_of(office))[0].certificate.thumbprint
+    await office.with_ca(root_name="Second Root", name="Second CA")
+    wrapped = await database.certificates.key(thumbprint)
+    assert wrapped is not None
+    await database.authorities.forget_key(thumbprint, [])
+    spoilt = replace(wrapped, blob=wrapped.blob[:-1] + bytes([wrapped.blob[-1] ^ 1]))
+    (entry,) = await database.certificates.these([thumbprint])
+    await database.certificates.add_with_keys([entry.certificate], [spoilt], "test", [])
+    office.now += timedelta(days=4)
+    assert len(await office.authority.renew_crls()) == 3
+    assert office.journal.troubles == ["CRL not made anew"]
 
 
 @pytest.mark.parametrize(("text", "serial"), [("12", 0x12), ("0xAB:cd", 0xABCD), ("00 0f", 15)])

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any, cast
 
 import pytest
+from asn1crypto import cms
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-from smimefilter.base.envelope import Delivered, Fate, Recipient, Transaction
-from smimefilter.base.errors import KeyTrouble
+from smimefilter.base.algorithms import ContentCipher
+from smimefilter.base.envelope import Delivered, Fate, Recipient, Refused, Transaction
+from smimefilter.base.errors import KeyTrouble, Status
 from smimefilter.base.reasons import Because
+from smimefilter.flow.carry import Carrier
 from smimefilter.flow.harvest import Harvest
+from smimefilter.message.wire import Message
 from smimefilter.obs.log import LogJournal, make_log
+from smimefilter.plan.facts import Mail
+from smimefilter.plan.opened import OpeningRules
 from smimefilter.plan.plan import Action, Decision, Plan
 from smimefilter.ports.journal import MailRecord
+from smimefilter.ports.relay import Outgoing
 from tests.support.pki import NOW, key_of
 from tests.support.plans import AUTHORITY, World, codes
 from tests.support.ring import Ring
 from tests.support.smime import clear_signed, encrypted, opaque_signed
-from tests.unit.flow.test_oracles import fate_and_copy
+from tests.unit.flow.test_filter import OK
+from tests.unit.flow.test_oracles import PickyRelay, fate_and_copy
 from tests.unit.flow.test_revalidation import Journal
-from tests.unit.flow.test_spoofing import ALICE, BOB, TEXT, entity, letter, multipart
+from tests.unit.flow.test_spoofing import ALICE, BOB, HOST, TEXT, entity, letter, multipart
 
 CAROL = "carol@in.test"
 
@@ -180,3 +189,93 @@ def test_the_log_says_who_signed_and_what_it_is_worth(tmp_path: Any) -> None:
     assert f'"address": "{ALICE}"' in line
     assert f'"certificate": "{author.thumbprint[:16]}"' in line
     assert '"signature": "good"' in line
+
+
+async def test_the_log_says_what_keeps_a_mail_closed(tmp_path: Any) -> None:
+    where = world()
+    us, stranger = where.person(BOB, key=True), where.person("stranger@out.test")
+    locked = plan_of(encrypted(letter(), us), where, ring=Locked(where, us.thumbprint))
+    foreign = plan_of(encrypted(letter(), stranger), where)
+    path = tmp_path / "log"
+    with path.open("w") as out:
+        for plan in (locked, foreign):
+            LogJournal(make_log("json", "info", out)).mail(record_of(plan))
+    first, second = path.read_text().splitlines()
+    assert '"level": "warning"' in first
+    assert f"key-trouble: private key of {us.thumbprint[:16]}" in first
+    assert f"no-decryption-key: serial {stranger.certificate.serial:x} of" in second
+
+
+def test_a_signature_that_is_not_good_is_not_stripped_for_another_one_that_is() -> None:
+    where = world(strip_signature="yes")
+    author, other = where.person(ALICE), where.person("other@out.test")
+    mail = clear_signed(letter(), author)
+    both = with_second_signer(mail, clear_signed(letter(), other))
+    reading = plan_of(both, where).copies[0].reading
+    assert reading is not None
+    opening = Carrier(Ring(where)).reader(Mail(Message(both)), where.moment(), HOST)
+    found = opening.opening(reading.rules)
+    assert found.signed_by is not None
+    assert found.stripped is None
+    assert opening.opening(reading.rules) is found
+
+
+def with_second_signer(mail: bytes, other: bytes) -> bytes:
+    """The signer of another mail of the same content added to a clear-signed one."""
+    first, second = (cms.ContentInfo.load(p7s(one)) for one in (mail, other))
+    both = first["content"]
+    both["signer_infos"] = cms.SignerInfos(
+        [both["signer_infos"][0], second["content"]["signer_infos"][0]]
+    )
+    text = base64.encodebytes(bytes(first.dump(force=True))).replace(b"\n", b"\r\n")
+    start = mail.index(b"\r\n\r\n", mail.index(b'name="smime.p7s"')) + 4
+    return mail[:start] + text + mail[mail.index(b"\r\n--", start) :]
+
+
+def p7s(mail: bytes) -> bytes:
+    start = mail.index(b"\r\n\r\n", mail.index(b'name="smime.p7s"')) + 4
+    return base64.b64decode(mail[start : mail.index(b"\r\n--", start)])
+
+
+def test_recipients_with_the_same_keys_share_one_opening() -> None:
+    where = world(decrypt_with="recipient")
+    us = where.person(BOB, key=True)
+    many = [f"bob+{n}@in.test" for n in range(20)]
+    for mail in (encrypted(letter(), us), clear_signed(letter(), where.person(ALICE))):
+        reader = Carrier(Ring(where)).reader(Mail(Message(mail)), where.moment(), HOST)
+        rules = [OpeningRules(keys_for=(one,)) for one in many]
+        assert len({id(reader.opening(one)) for one in rules}) == 1
+
+
+def test_nobody_elses_report_reaches_the_postmaster() -> None:
+    where = world()
+    mail = b"X-Smimefilter-Signed-By: boss@in.test\r\n" + letter()
+    plan = plan_of(mail, where, "postmaster")
+    assert plan.decisions[0].action is Action.CLEAN
+    assert plan_of(letter(), where, "postmaster").decisions[0].action is Action.UNTOUCHED
+    prepared = Carrier(Ring(where)).prepare(
+        plan.copies, Message(mail), NOW, "t" * 24,
+        Carrier(Ring(where)).reader(Mail(Message(mail)), where.moment(), HOST),
+    )  # fmt: skip
+    assert b"X-Smimefilter" not in b"".join(prepared.chunks(plan.copies[0]))
+
+
+async def test_what_the_next_hop_refuses_of_a_malleable_text_goes_on_as_it_came() -> None:
+    where = world()
+    us = where.person(BOB, key=True)
+
+    class Strict(PickyRelay):
+        async def deliver(self, outgoing: Outgoing) -> list[Fate]:
+            await super().deliver(outgoing)
+            refused = b"Pay 10 to Carol" in b"".join(outgoing.chunks)
+            return [Refused(Status(5, "7.1"), "no such words here") if refused else OK]
+
+    for cipher, fate in ((ContentCipher.AES_256_CBC, OK), (ContentCipher.AES_256_GCM, None)):
+        mail = encrypted(letter(), us, cipher=cipher)
+        found, copy, journal = await fate_and_copy(mail, where, relay=Strict())
+        assert isinstance(found, Refused) if fate is None else found == fate
+        (decision,) = journal.records[-1].plan.decisions  # type: ignore[union-attr]
+        if fate is not None:
+            assert decision.action is Action.UNDECRYPTABLE
+            assert Because.NOT_TAKEN_OPEN in codes(decision)
+            assert b"outcome=failed" in copy.raw

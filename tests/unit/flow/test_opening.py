@@ -558,7 +558,7 @@ def test_a_mail_that_is_opened_again_is_not_decrypted_again() -> None:
     for rules in (OpeningRules(), OpeningRules(verify=False), OpeningRules()):
         assert open_mail(mail, rules, keys, moment, decrypted=known).was_decrypted
     assert ring.asked == 1
-    others = OpeningRules(keys_for="carol@in.test")
+    others = OpeningRules(keys_for=("carol@in.test",))
     assert not open_mail(mail, others, keys, moment, decrypted=known).was_decrypted
 
 

@@ -15,7 +15,7 @@ from asn1crypto import cms
 
 from smimefilter.base.algorithms import ContentCipher
 from smimefilter.base.envelope import Delivered, Fate, Recipient, Transaction, Unfit
-from smimefilter.base.errors import Status
+from smimefilter.base.errors import KeyTrouble, Status
 from smimefilter.flow.carry import Carrier
 from smimefilter.flow.filter import Filter
 from smimefilter.flow.origin import Origins
@@ -50,9 +50,9 @@ def world(**settings: Any) -> World:
 
 
 async def fate_and_copy(
-    mail: bytes, where: World, *, ring: Any = None, address: str = BOB
+    mail: bytes, where: World, *, ring: Any = None, address: str = BOB, relay: Any = None
 ) -> tuple[Fate, Message, JournalStub]:
-    relay, journal = PickyRelay(), JournalStub()
+    relay, journal = relay or PickyRelay(), JournalStub()
     state = State(where.moment().snapshot, Carrier(ring or Ring(where)))
     sut = Filter(
         snapshots=cast(Any, type("Current", (), {"current": state})()),
@@ -118,6 +118,26 @@ async def test_a_signed_part_that_is_broken_within_is_no_reason_to_refuse(deal: 
     inner = opaque_signed(letter(), author)
     fate, _, _ = await fate_and_copy(encrypted(inner[: len(inner) // 2], us), where)
     assert fate == OK
+
+
+async def test_a_locked_key_beside_a_usable_one_changes_no_reply() -> None:
+    """Whoever adds a locked key's name to another's mail asks with it what is in that."""
+    where = world()
+    us, locked = where.person(BOB, key=True), where.person("old@in.test", key=True)
+
+    class Half(Ring):
+        def private_key(self, thumbprint: str) -> Any:
+            if thumbprint == locked.thumbprint:
+                raise KeyTrouble
+            return super().private_key(thumbprint)
+
+    mail = encrypted(letter(), us, locked)
+    info = cms.ContentInfo.load(body_of(mail))
+    held = info["content"]["encrypted_content_info"]
+    held["encrypted_content"] = held["encrypted_content"].native[:-16] + os.urandom(16)
+    for one in (mail, with_body(mail, bytes(info.dump(force=True)))):
+        fate, _, _ = await fate_and_copy(one, where, ring=Half(where))
+        assert fate == OK
 
 
 async def test_a_key_that_cannot_be_had_is_no_reason_to_wait_within_a_layer() -> None:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from smimefilter.flow.requests import LEASE
 from smimefilter.handlers import atlas as module
@@ -272,6 +273,18 @@ async def test_what_the_service_says_is_tamed(desk: Desk, atlas: AtlasService) -
     assert done.outcome.startswith("Atlas refuses it: no[31m and xxx")
     assert len(done.outcome) < 400
     assert done.outcome.isprintable()
+
+
+async def test_what_it_says_of_a_request_is_told_without_its_secrets(
+    desk: Desk, atlas: AtlasService
+) -> None:
+    async def echoes(request: web.Request) -> web.Response:
+        told = {"description": f"no: {request.headers['Authorization']} {KEY} {SECRET}"}
+        return web.json_response(told, status=422, content_type=PROBLEM)
+
+    atlas.behave["POST /certificates"] = echoes
+    done = await desk.ask()
+    assert done.outcome == "Atlas refuses it: no: Bearer (secret) (secret) (secret)"
 
 
 # refusals

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -16,8 +17,19 @@ from pydantic import ValidationError
 
 from smimefilter.handlers.cmp import Cmp
 from smimefilter.handlers.cmpsettings import CmpSettings
+from smimefilter.pki import tlv
 from smimefilter.pki.build import KEY_KINDS
-from smimefilter.pki.cmp import FAILURES, Signer, UnreadableCmp, read_reply
+from smimefilter.pki.cmp import (
+    FAILURES,
+    MOST_INFOS,
+    Head,
+    Reply,
+    Signer,
+    UnreadableCmp,
+    build,
+    read_reply,
+)
+from smimefilter.pki.cmpasn1 import PkiBody
 from smimefilter.pki.cmpmac import PASSWORD_BASED_MAC, PBMAC1, MacProtector, mac_verifies
 from smimefilter.pki.export import certificates_pem, identity_pem
 from smimefilter.ports.handlers import (
@@ -34,7 +46,7 @@ from tests.support.cas.cmp import SECRET, FakeCmp
 from tests.support.cas.desk import ALICE, Desk, Memory, Services, order, other_key
 from tests.support.cas.server import PASSWORD, Fault, client, issue_for, stranger
 from tests.support.needs import need
-from tests.support.pki import key_of, root
+from tests.support.pki import NOW, key_of, root
 
 AUTHORITY = root()
 SIGNER = root("CMP Root").issue("CMP Server", key="p256")
@@ -357,7 +369,7 @@ async def test_no_cmp_at_all(ca: FakeCmp, status: int) -> None:
     ("fault", "said"),
     [
         (Fault.SILENT, "no answer within 1 s"),
-        (Fault.LARGE, "larger than 1 MiB"),
+        (Fault.LARGE, "larger than 128 KiB"),
         (Fault.CLOSE, "without an answer"),
     ],
 )
@@ -456,6 +468,54 @@ def test_keys_sign_where_they_can(kind: str) -> None:
 def test_what_is_no_message(der: bytes) -> None:
     with pytest.raises(UnreadableCmp):
         read_reply(der)
+
+
+def infos(count: int) -> bytes:
+    """An answer with so many InfoTypeAndValue in its generalInfo."""
+    info = tlv.written(tlv.SEQUENCE, tlv.written(tlv.OID, b"\x2a"))
+    listed = tlv.written(0xA8, tlv.written(tlv.SEQUENCE, info * count))
+    name = tlv.written(0xA4, tlv.written(tlv.SEQUENCE, b""))
+    header = tlv.written(tlv.SEQUENCE, b"\x02\x01\x02" + name * 2 + listed)
+    return tlv.written(tlv.SEQUENCE, header + tlv.written(0xB3, b"\x05\x00"))
+
+
+def test_an_answer_may_have_so_many_infos_and_no_more() -> None:
+    assert read_reply(infos(MOST_INFOS)).kind == "pkiconf"
+    with pytest.raises(UnreadableCmp, match="more than 64 of generalInfo"):
+        read_reply(infos(20_000))
+    with pytest.raises(UnreadableCmp, match="larger than 128 KiB"):
+        read_reply(infos(30_000))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"status": {"status": 1 << 99}}, "larger than any"),
+        ({"status": {"status": 2, "status_string": ["x"] * 17}}, "more than 16 of freeText"),
+        ({"status": {"status": 2, "fail_info": (1,) * 1000}}, "without end"),
+        ({"status": {"status": 2}, "details": ["x"] * 1000}, "more than 16 of freeText"),
+    ],
+)
+def test_what_an_error_has_without_end(content: Any, said: str) -> None:
+    head = Head(sender_kid=b"", transaction=bytes(16), nonce=bytes(16), now=NOW)
+    der = build(head, PkiBody("error", content), MacProtector(b"secret", PBMAC1))
+    with pytest.raises(UnreadableCmp, match=said):
+        read_reply(der)
+
+
+async def test_answers_are_read_beside_the_event_loop(
+    ca: FakeCmp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+
+    def reading(der: bytes) -> Reply:
+        threads.append(threading.current_thread())
+        return read_reply(der)
+
+    monkeypatch.setattr("smimefilter.pki.cmp.read_reply", reading)
+    assert isinstance(await ask(ca), Issued)
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 # through the desk

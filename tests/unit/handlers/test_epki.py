@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from xml.sax.saxutils import escape
 
 import pytest
 from pydantic import ValidationError
@@ -21,7 +22,7 @@ from smimefilter.store.database import Database
 from tests.support.cas.desks import ALICE, Desk, Died, closing, deadly
 from tests.support.cas.epki import PASSWORD, PROFILE, USER, EpkiService, Says
 from tests.support.cas.globalsign import Behave, closes, huge, says, silent, tls
-from tests.support.pki import NOW, key_of
+from tests.support.pki import NOW, key_of, root
 
 
 @pytest.fixture
@@ -130,6 +131,31 @@ async def test_what_is_wrong_with_the_input_is_a_refusal(
     done = await desk.ask()
     assert done.state is RequestState.REFUSED
     assert done.outcome == f"EPKI refuses it: {code} Email: too long"
+
+
+@pytest.mark.parametrize("written", [PASSWORD, escape(PASSWORD)])
+async def test_what_it_says_of_a_request_is_told_without_its_secrets(
+    later: Desk, epki: EpkiService, written: str
+) -> None:
+    sent = f"<UserName>u</UserName><Password>{written}</Password> pick me"
+    epki.failing = Says("-101", sent, "Password")
+    done = await later.ask()
+    assert done.state is RequestState.REFUSED
+    hidden = "<UserName>u</UserName><Password>(secret)</Password> (secret)"
+    assert done.outcome == f"EPKI refuses it: -101 Password: {hidden}"
+    fault = f"<s:Fault><faultstring>no: {escape(sent)}</faultstring></s:Fault>"
+    epki.after["OrderCertificate"], epki.failing = says(envelope(fault), 500), None
+    assert (await later.ask()).outcome == f"EPKI could not do it: no: {hidden}"
+
+
+async def test_what_leads_nowhere_is_not_stored(desk: Desk, epki: EpkiService) -> None:
+    """What answers an order may bring all the CAs there are."""
+    above = [root(f"CA {n}").certificate for n in range(12)]
+    epki.beside = tuple(above)
+    done = await desk.ask()
+    assert done.state is RequestState.ISSUED
+    stored = await desk.database.certificates.all(Shelf.CERTIFICATES)
+    assert len(stored) == 1
 
 
 async def test_other_errors_are_trouble(desk: Desk, epki: EpkiService) -> None:
@@ -260,6 +286,17 @@ async def test_an_order_of_somebody_else_is_not_taken_for_ours(
     assert done.state is RequestState.ISSUED
     assert desk.now >= NOW + SHOWN_BY
     assert len(epki.orders) == 2
+
+
+async def test_the_order_with_our_key_goes_before_an_older_one_of_the_same_person(
+    later: Desk, desk: Desk, epki: EpkiService
+) -> None:
+    await later.ask()  # in async mode: no certificate yet
+    epki.after["OrderAndIssueCertificate"] = closes
+    done = await desk.ask()
+    epki.after.clear()
+    assert len(epki.orders) == 2
+    assert (await desk.again(done)).state is RequestState.ISSUED
 
 
 async def test_nothing_is_ordered_while_not_all_orders_are_shown(

@@ -326,3 +326,28 @@ def test_any_mail_is_looked_at(raw: bytes) -> None:
     is_calendar(message)
     looks = (pkcs7_body, pkcs7_signature, is_pgp_signed, is_pgp_encrypted)
     assert is_said_protected(message) or not any(look(message) for look in looks)
+
+
+def test_so_many_octets_of_types_and_no_more_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mail whose parts say their type at great length keeps nobody waiting."""
+    from smimefilter.message import mime, parameters
+
+    read: list[int] = []
+    real = mime.content_type
+
+    def counting(value: bytes | None) -> parameters.ContentType:
+        read.append(len((value or b"")[: mime.LONGEST]))
+        return real(value)
+
+    monkeypatch.setattr(mime, "content_type", counting)
+    part = b"--b\r\nContent-Type: text/plain" + b';a="\\""' * 4000 + b"\r\n\r\nz\r\n"
+    head = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+    assert not mime.has_protected_part(Message(head + part * 200 + b"--b--\r\n"))
+    assert sum(read) <= (1 << 17) + 2 * mime.LONGEST
+
+
+def test_a_type_that_goes_on_and_on_is_in_doubt() -> None:
+    from smimefilter.message.parameters import content_type
+
+    long = b"multipart/signed; protocol=x; boundary=b" + b"; a=b" * 4000 + b"; boundary=evil"
+    assert {"boundary", "protocol"} <= content_type(long).doubtful

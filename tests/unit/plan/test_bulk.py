@@ -99,3 +99,14 @@ def test_all_mistakes_at_once_but_not_without_end() -> None:
     found = mistakes("e,cn\n" + "x,\n" * 30)
     assert len(found) == 21
     assert found[-1] == "and 10 more"
+
+
+def test_columns_without_end_are_one_mistake() -> None:
+    """Each that is unknown is looked for among the known ones, which takes its time."""
+    (said,) = mistakes("EMAIL,CN," + ",".join(f"emaik{n}" for n in range(50_000)))
+    assert said == "row 1: 50002 columns, at most 32"
+    (said,) = mistakes("EMAIL,CN," + "x" * 100_000)
+    assert said == "row 1, column 3: a name of 100000 characters, at most 256"
+    assert mistakes("EMAIL,CN," + ",".join("x" * 30))[0].startswith(
+        "row 1, column 3: no column"
+    )
