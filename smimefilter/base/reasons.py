@@ -106,6 +106,8 @@ class Because(StrEnum):
     PARTLY_ENCRYPTED = "partly-encrypted"
     LAYERS_LEFT = "layers-left"
     FORGED_REPORT = "forged-report"
+    SIGNATURE_STRIPPED = "signature-stripped"
+    HEADERS_RESTORED = "headers-restored"
     NOT_TAKEN_OPEN = "not-taken-open"
     UNDECRYPTABLE_REFUSED = "undecryptable-refused"
 
@@ -199,6 +201,8 @@ WORDING: Final[dict[Because, str]] = {
     Because.PARTLY_ENCRYPTED: "only a part of it is encrypted, which is left alone",
     Because.LAYERS_LEFT: "more layers of S/MIME than policy takes off",
     Because.NOT_TAKEN_OPEN: "the next hop does not take what was decrypted: sent as it came",
+    Because.SIGNATURE_STRIPPED: "policy: take good signatures off",
+    Because.HEADERS_RESTORED: "header fields replaced by those that were protected",
     Because.FORGED_REPORT: "what looked like this gateway's report was removed",
     Because.UNDECRYPTABLE_REFUSED: "policy: refuse what cannot be decrypted",
 }

@@ -12,7 +12,7 @@ import typer
 from rich.progress import Progress
 
 from smimefilter.app import App, Office, office
-from smimefilter.base.address import address_key
+from smimefilter.base.address import BadAddress, address_key
 from smimefilter.base.errors import AdminError
 from smimefilter.flow.certificates import chain_of, find
 from smimefilter.flow.enrol import Looked, handler_for, preview, with_defaults
@@ -68,6 +68,7 @@ Store = Annotated[
 Legacy = Annotated[
     bool, typer.Option("--legacy", help="A key file for old programs: 3DES and SHA-1.")
 ]
+SHORTEST_PASSWORD = 8
 COLUMNS = ("id", "state", "address", "handler", "outcome", "due")
 
 
@@ -134,8 +135,7 @@ def request(
         worked = await found.requests.work([stored.id])
         return worked[0] if worked else stored, shown
 
-    if sms and not send:
-        raise AdminError("--sms sends the password of a key that --send mails")
+    _check_options(sms=sms, send=send, send_to=send_to, file=password_file)
     done, password = in_office(config, work)
     if json:
         as_json(_row(done) | ({"password": password} if password else {}))
@@ -143,6 +143,17 @@ def request(
         _tell(done, password)
     if done.state is RequestState.REFUSED:
         raise typer.Exit(1)
+
+
+def _check_options(*, sms: bool, send: bool, send_to: str, file: Path | None) -> None:
+    """Raises `AdminError` for what goes with `--send` alone."""
+    for name, given in (("--sms", sms), ("--send-to", send_to), ("--password-file", file)):
+        if given and not send:
+            raise AdminError(f"{name} is for a key that is sent", mend="say --send as well")
+    try:
+        address_key(send_to or "postmaster@localhost")
+    except BadAddress as error:
+        raise AdminError(str(error), where=send_to) from None
 
 
 def _check_ways(moment: Moment, wanted: Wanted) -> None:
@@ -229,7 +240,13 @@ def _keeps_password(moment: Moment, address: str, asked: bool | None) -> bool:
 def _password(moment: Moment, address: str, file: Path | None) -> str:
     """One that was typed, or a new one."""
     if file is not None:
-        return read_password(file)
+        password = read_password(file)
+        if len(password) < SHORTEST_PASSWORD:
+            raise AdminError(
+                f"the password of a key file has {SHORTEST_PASSWORD} characters or more",
+                where=str(file),
+            )
+        return password
     return generated(moment.view(address).get(CA_PASSWORD_LENGTH).value)
 
 

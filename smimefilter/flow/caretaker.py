@@ -30,6 +30,7 @@ from smimefilter.plan.selection import Candidate, for_signing
 from smimefilter.plan.snapshot import Moment
 from smimefilter.policy.preferences import (
     AUTO_REQUEST,
+    CA_COMMON_NAME,
     CA_CRL_RENEWAL,
     DISPLAY_NAME,
     LOCALITY,
@@ -163,7 +164,9 @@ class Caretaker:
             return
         if not await self._may_request(why):
             return
-        name = moment.view(address).get(DISPLAY_NAME).value or _known_name(moment, address)
+        view = moment.view(address)
+        known_as = view.get(DISPLAY_NAME).value or _known_name(moment, address)
+        name = known_as or view.get(CA_COMMON_NAME).value
         once = f"{why} {address} {known[-1].id if known else ''}"  # of two that know the same
         try:
             wanted = with_defaults(

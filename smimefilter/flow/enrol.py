@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -39,6 +40,7 @@ from .wanted import Wanted
 T = TypeVar("T")
 
 AT_ONCE: Final = 200  # requests worked on together
+_FAILED: Final = frozenset({RequestState.REFUSED, RequestState.GIVEN_UP})
 _NOTHING: Final = "nothing was requested: mend the file"
 BATCH: Final = 32  # hex digits of a batch: of what is in the file, so that it can be resumed
 
@@ -121,7 +123,7 @@ def _looked(moment: Moment, row: Row, given: dict[str, Any]) -> Looked:
 
 class Bulk:
     """Requests of a file, all stored before the first one is worked on. The same file begun
-    again goes on where it ended."""
+    again goes on where it ended, and asks again for what was refused or given up."""
 
     def __init__(self, desk: RequestDesk, all_of: Callable[[str], Any]) -> None:
         """`all_of`: the stored requests of a batch."""
@@ -142,7 +144,8 @@ class Bulk:
         for nothing twice. Raises `AdminError`."""
         batch = hashlib.sha256(content).hexdigest()[:BATCH]
         known: list[StoredRequest] = await self._all_of(batch)
-        there = {one.address for one in known}
+        failed = Counter(one.address for one in known if one.state in _FAILED)
+        there = {one.address for one in known if one.state not in _FAILED}
         new = [one for one in looked if not one.skipped and one.wanted.address not in there]
         by_handler: dict[str, list[Looked]] = {}
         for one in new:
@@ -153,9 +156,17 @@ class Bulk:
                     [one.wanted for one in part], name, batch=batch,
                     passwords=[passwords() for _ in part] if passwords else (),
                     positions=[one.row.number for one in part],
-                    once=[f"{batch} {one.wanted.address}" for one in part],
+                    once=[
+                        f"{batch} {one.wanted.address} {failed[one.wanted.address]}"
+                        for one in part
+                    ],
                 )  # fmt: skip
-        return await self._work(await self._all_of(batch), done)
+        found: list[StoredRequest] = await self._all_of(batch)
+        last: dict[str, StoredRequest] = {}
+        for one in found:  # a failure only where nothing came after it
+            if one.address not in last or last[one.address].state in _FAILED:
+                last[one.address] = one
+        return await self._work(list(last.values()), done)
 
     async def _work(
         self, stored: Sequence[StoredRequest], done: Callable[[StoredRequest], None]

@@ -19,7 +19,7 @@ from email.policy import SMTP
 from email.utils import format_datetime
 from typing import Final
 
-from smimefilter.base.envelope import Delivered, Recipient
+from smimefilter.base.envelope import Deferred, Delivered, Recipient, Refused
 from smimefilter.base.errors import AdminError
 from smimefilter.pki.build import Identity
 from smimefilter.pki.export import CannotExport, identity_pkcs12
@@ -95,7 +95,8 @@ class KeyPost:
         out = Outgoing(sender=sender, recipients=(Recipient(to),), chunks=[content])
         (fate,) = await self._relay.deliver(out)
         if not isinstance(fate, Delivered):
-            raise NotifyTrouble(f"the mail to {to} was not taken: {fate}")
+            said = fate.text if isinstance(fate, Deferred | Refused) else "no answer"
+            raise NotifyTrouble(f"the mail to {to} was not taken: {said}")
 
     async def send_password(self, number: str | None, to: str, password: str) -> None:
         """Send the password of a key file by SMS. Raises `AdminError`, `NotifyTrouble`."""

@@ -167,12 +167,12 @@ class Certificate:
     @cached_property
     def subject(self) -> str:
         """The subject, RFC 4514 string."""
-        return _name(self.parsed, "subject").rfc4514_string()
+        return _text(_name(self.parsed, "subject"))
 
     @cached_property
     def issuer(self) -> str:
         """The issuer, RFC 4514 string."""
-        return _name(self.parsed, "issuer").rfc4514_string()
+        return _text(_name(self.parsed, "issuer"))
 
     @cached_property
     def subject_der(self) -> bytes:
@@ -401,6 +401,13 @@ def _name(certificate: x509.Certificate, which: str) -> x509.Name:
         raise UnreadableCertificate(f"the {which} cannot be read: {error}") from None
     assert isinstance(name, x509.Name)
     return name
+
+
+_SHORT: Final = {NameOID.SURNAME: "SN", NameOID.GIVEN_NAME: "GN", NameOID.EMAIL_ADDRESS: "E"}
+
+
+def _text(name: x509.Name) -> str:
+    return name.rfc4514_string(attr_name_overrides=_SHORT)
 
 
 def _address_keys(addresses: list[str]) -> tuple[str, ...]:

@@ -115,6 +115,8 @@ def _fields(names: list[str]) -> list[str]:
     """The fields of the columns, in order."""
     if len(names) > MOST_COLUMNS:
         raise BadCsv([f"row 1: {len(names)} columns, at most {MOST_COLUMNS}"])
+    if len(names) == 1 and ";" in names[0]:
+        raise BadCsv(["row 1: the values are separated by semicolons: save it with commas"])
     fields, mistakes = [], []
     for number, name in enumerate(names, 1):
         field = _BY_NAME.get(name.strip().lower())

@@ -105,6 +105,11 @@ def inbound(
             reasons.append(Reason(Because.UNDECRYPTABLE_REFUSED, name, setting.source))
             refusal = Refusal(CANNOT_DECRYPT, _why_closed(opening))
             return Decision(address, Action.REFUSE, tuple(reasons), None, refusal), None
+    if wanted.strip and opening.stripped is not None and opening.stripped is not opening.kept:
+        why = view.get(STRIP_SIGNATURE).source
+        reasons.append(Reason(Because.SIGNATURE_STRIPPED, "strip-signature", why))
+    if opening.changed:
+        reasons.append(Reason(Because.HEADERS_RESTORED, detail=", ".join(opening.changed)))
     if is_forged(mail, wanted):
         reasons.append(Reason(Because.FORGED_REPORT, address))
         action = Action.CLEAN if action is Action.UNTOUCHED else action

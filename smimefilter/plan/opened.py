@@ -162,6 +162,12 @@ class Opening:
         )
 
     @property
+    def changed(self) -> tuple[str, ...]:
+        """Protected header fields that are other ones outside."""
+        layers = (layer for layer in self.layers if isinstance(layer, SignedLayer))
+        return tuple(dict.fromkeys(name for layer in layers for name in layer.changed))
+
+    @property
     def is_malleable(self) -> bool:
         """Whether what was decrypted may be anybody's: nothing authenticates it."""
         opened = (

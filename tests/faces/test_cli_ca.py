@@ -144,6 +144,46 @@ def test_bulk(ca: Commands, tmp_path: Path) -> None:
     assert ca("pending", "list", "--all", "--json").json == before
 
 
+def test_bulk_asks_again_for_what_was_refused(ca: Commands, tmp_path: Path) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text("e,cn\nz@in.test,Z\n", encoding="ascii")
+    ca("policy", "set", "z@in.test", "ca-request-handler", "csr")
+    assert "1 pending" in ca("bulk", "submit", str(file)).out
+    (waits,) = ca("pending", "list", "--json").json
+    ca("pending", "delete", waits["id"])
+    ca("policy", "set", "z@in.test", "ca-request-handler", "built-in")
+    assert "1 issued" in ca("bulk", "submit", str(file)).out
+
+
+def test_bulk_says_that_commas_are_wanted(ca: Commands, tmp_path: Path) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text("e;cn\nz@in.test;Z\n", encoding="ascii")
+    assert "separated by semicolons" in ca.complaint("bulk", "preview", str(file))
+
+
+def test_what_goes_with_sending_alone(ca: Commands, tmp_path: Path) -> None:
+    short = tmp_path / "short"
+    short.write_text("abc\n")
+    who = ("certificate", "request", "q@in.test", "--cn", "Q")
+    for option in (("--send-to", "x@in.test"), ("--password-file", str(short)), ("--sms",)):
+        assert "say --send as well" in ca.complaint(*who, *option)
+    ca("ca", "settings", "mail-sender", "ca@in.test")
+    said = ca.complaint(*who, "--send", "--password-file", str(short))
+    assert "8 characters or more" in said
+    assert "no value for mail-sender" in ca.complaint("ca", "settings", "mail-sender")
+    assert ca("pending", "list", "--all", "--json").json == []
+
+
+def test_the_key_of_a_ca_is_sent_to_nobody(ca: Commands) -> None:
+    ca("ca", "settings", "mail-sender", "ca@in.test")
+    rows = ca("ca", "list", "--json").json
+    sub = next(one for one in rows if one["kind"] == "intermediate")
+    said = ca.complaint(
+        "certificate", "send", sub["thumbprint"], "--to", ALICE, "--allow-mismatch"
+    )
+    assert "its key is not sent to anybody" in said
+
+
 def test_bulk_asks_for_nothing_of_a_file_with_a_mistake(ca: Commands, tmp_path: Path) -> None:
     file = tmp_path / "people.csv"
     file.write_text(f"e,cn\na@in.test,A\nb@in.test,{'B' * 257}\n")

@@ -279,3 +279,11 @@ async def test_what_the_next_hop_refuses_of_a_malleable_text_goes_on_as_it_came(
             assert decision.action is Action.UNDECRYPTABLE
             assert Because.NOT_TAKEN_OPEN in codes(decision)
             assert b"outcome=failed" in copy.raw
+
+
+def test_what_was_taken_off_is_a_reason() -> None:
+    where = world(strip_signature="yes")
+    found = decision(clear_signed(letter(), where.person(ALICE)), where)
+    assert Because.SIGNATURE_STRIPPED in codes(found)
+    kept = decision(clear_signed(letter(), where.person(ALICE)), world())
+    assert Because.SIGNATURE_STRIPPED not in codes(kept)

@@ -537,3 +537,21 @@ async def test_each_step_has_a_lease_of_its_own(database: Database) -> None:
     done = await ask(office, replace(ALICE, send=True))
     assert done.state is RequestState.ISSUED
     assert mailed == ["mailed", "password sent"]
+
+
+async def test_a_file_submitted_again_asks_again_for_what_was_refused(
+    database: Database,
+) -> None:
+    office = await Office(database, answering(NotIssued("not today"))).with_ca()
+    row = Row(2, "alice@in.test", "Alice")
+    looked = [Looked(row, ALICE)]
+
+    async def all_of(batch: str) -> list[StoredRequest]:
+        return await database.requests.all(batch=batch)
+
+    for said in (RequestState.REFUSED, RequestState.ISSUED, RequestState.ISSUED):
+        bulk = Bulk(office.another_desk(), all_of)
+        (done,) = await bulk.submit(b"file", looked, lambda _: "told")
+        assert done.state is said
+        office.answer = office.built_in
+    assert len(await database.requests.all()) == 2
