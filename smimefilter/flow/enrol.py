@@ -163,9 +163,10 @@ class Bulk:
                 )  # fmt: skip
         found: list[StoredRequest] = await self._all_of(batch)
         last: dict[str, StoredRequest] = {}
-        for one in found:  # a failure only where nothing came after it
-            if one.address not in last or last[one.address].state in _FAILED:
-                last[one.address] = one
+        for request in found:  # a failure only where nothing came after it
+            known_as = last.get(request.address)
+            if known_as is None or known_as.state in _FAILED:
+                last[request.address] = request
         return await self._work(list(last.values()), done)
 
     async def _work(
