@@ -14,7 +14,6 @@ from typing import Final, Protocol
 from smimefilter.base.address import address_key
 from smimefilter.base.errors import KeyTrouble, Status
 from smimefilter.base.reasons import Because, Reason
-from smimefilter.message.report import cleaned
 from smimefilter.policy.preferences import (
     DECRYPT,
     DECRYPT_WITH,
@@ -123,9 +122,8 @@ def inbound(
 
 def is_forged(mail: Mail, reading: Reading) -> bool:
     """Whether the mail brings along what looks like a report of ours."""
-    message = mail.message
     patterns = reading.tags.patterns if reading.tags else ()
-    return cleaned(message, reading.prefix, reading.authserv_id, patterns) is not message
+    return mail.is_forged(reading.prefix, reading.authserv_id, patterns)
 
 
 def _reading(view: View, authserv_id: str, address: str) -> Reading:
