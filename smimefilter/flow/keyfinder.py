@@ -13,8 +13,10 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
+from smimefilter.base.address import domain_of
 from smimefilter.cms.identifiers import Identifier, serial_of
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
+from smimefilter.policy.scopes import domain_chain
 from smimefilter.ports.keys import KeyRing
 
 Found = tuple[Certificate, Callable[[], PrivateKeyTypes]]
@@ -67,8 +69,11 @@ def _is_for(certificate: Certificate, keys_for: tuple[str, ...]) -> bool:
         addresses = certificate.addresses
     except UnreadableCertificate:
         return False
-    return any(
-        address.endswith(one) if one.startswith("@") else address == one
-        for address in addresses
-        for one in keys_for
-    )
+    return any(_is_of(address, one) for address in addresses for one in keys_for)
+
+
+def _is_of(address: str, whose: str) -> bool:
+    """Whether that is the address, or one of @domain, or of *.domain."""
+    if whose.startswith("*."):
+        return whose in domain_chain(domain_of(address))
+    return address.endswith(whose) if whose.startswith("@") else address == whose

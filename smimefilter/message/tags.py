@@ -37,10 +37,12 @@ _BRACKETS: Final = str.maketrans("[]", "()")
 
 
 def tag_pattern(tag: str, hole: str) -> re.Pattern[str]:
-    """What looks like a tag of this form to a reader; `hole` stands for any text in it."""
+    """What looks like a tag of this form to a reader. `hole` stands for any text in it, but
+    for the brackets that the tag stands in."""
     words = (re.escape(word) for word in tag.split())
     form = r"\s+".join(words) if tag.strip() else r"(?!)"
-    return re.compile(form.replace(re.escape(hole), r"[^\[\]]*"), re.IGNORECASE)
+    brackets = re.escape(tag.strip()[:1] + tag.strip()[-1:])
+    return re.compile(form.replace(re.escape(hole), f"[^{brackets}]*"), re.IGNORECASE)
 
 
 def tagged(message: Message, tags: Sequence[str]) -> Message:

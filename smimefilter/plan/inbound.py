@@ -120,21 +120,36 @@ def inbound(
     return decision, reading
 
 
+def cleaning(view: View, authserv_id: str) -> Reading:
+    """A reading that opens nothing and tells nothing."""
+    return Reading(
+        OpeningRules(decrypt=False, verify=False, depth=0),
+        strip=False,
+        inform=False,
+        prefix=view.get(INFO_HEADER_PREFIX).value,
+        authserv_id=authserv_id,
+        tags=_tags(view),
+    )
+
+
 def is_forged(mail: Mail, reading: Reading) -> bool:
     """Whether the mail brings along what looks like a report of ours."""
     patterns = reading.tags.patterns if reading.tags else ()
     return mail.is_forged(reading.prefix, reading.authserv_id, patterns)
 
 
+def _tags(view: View) -> Tags | None:
+    if not view.get(SUBJECT_TAGS).value:
+        return None
+    return Tags(
+        view.get(SUBJECT_TAG_DECRYPTED).value,
+        view.get(SUBJECT_TAG_SIGNED).value,
+        view.get(SUBJECT_TAG_INVALID).value,
+        view.get(SUBJECT_TAG_UNTRUSTED).value,
+    )
+
+
 def _reading(view: View, authserv_id: str, address: str) -> Reading:
-    tags = None
-    if view.get(SUBJECT_TAGS).value:
-        tags = Tags(
-            view.get(SUBJECT_TAG_DECRYPTED).value,
-            view.get(SUBJECT_TAG_SIGNED).value,
-            view.get(SUBJECT_TAG_INVALID).value,
-            view.get(SUBJECT_TAG_UNTRUSTED).value,
-        )
     rules = OpeningRules(
         decrypt=view.get(DECRYPT).value,
         verify=view.get(VERIFY).value,
@@ -147,7 +162,7 @@ def _reading(view: View, authserv_id: str, address: str) -> Reading:
         inform=view.get(INFO_HEADERS).value,
         prefix=view.get(INFO_HEADER_PREFIX).value,
         authserv_id=authserv_id,
-        tags=tags,
+        tags=_tags(view),
     )
 
 
@@ -162,7 +177,7 @@ def _keys_for(whose: DecryptWith | tuple[str, ...], address: str) -> tuple[str, 
         case DecryptWith.ANY:
             return ()
         case _:
-            return tuple(f"@{domain}" for domain in whose)
+            return tuple(one if one.startswith("*.") else f"@{one}" for one in whose)
 
 
 def _changes(opening: Opening, reading: Reading) -> bool:

@@ -142,6 +142,18 @@ def test_a_forged_report_alone_is_an_action_of_its_own() -> None:
     assert found.action is Action.CLEAN
 
 
+@pytest.mark.parametrize("forged", [b"X-Smimefilter-Signed-By: b@in.test\r\n", b""])
+async def test_mail_to_the_postmaster_of_no_domain_is_cleaned(forged: bytes) -> None:
+    where = World().set("global", info_header_prefix="X-Smimefilter-")
+    mail = clear_signed(letter(), where.person(ALICE))
+    found = plan_of(forged + mail, where, "postmaster").decisions[0]
+    assert found.action is (Action.CLEAN if forged else Action.UNTOUCHED)
+    assert (Because.FORGED_REPORT in codes(found)) is bool(forged)
+    _, copy, _ = await fate_and_copy(forged + mail, where, address="Postmaster")
+    assert copy.raw.endswith(mail)
+    assert forged not in copy.raw or not forged
+
+
 def record_of(plan: Plan, *fates: Fate) -> MailRecord:
     transaction = Transaction("id", ALICE, (Recipient(BOB),), letter())
     return MailRecord(transaction, plan, fates or (Delivered("q"),), 1.0, 1, "<1@out.test>")

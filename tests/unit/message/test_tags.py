@@ -38,3 +38,13 @@ def test_marks_hide_no_tag() -> None:
     marks = "\u0301".encode() * 100
     message = Message(b"Subject: x" + marks + b" [decrypted]\r\n\r\n")
     assert b"[decrypted]" not in (untagged(message, TAGS).get("Subject") or b"")
+
+
+@pytest.mark.parametrize(
+    "tag", ["[by {signer}]", "(by {signer})", "{by {signer}}", "<by {signer}>"]
+)
+def test_a_tag_ends_with_its_own_bracket(tag: str) -> None:
+    pattern = tag_pattern(tag, "{signer}")
+    subject = f"one {tag.replace('{signer}', 'a@x.test')} two {tag[0]}three{tag[-1]}"
+    clean = untagged(Message(f"Subject: {subject}\r\n\r\n".encode()), [pattern])
+    assert clean.get("Subject") == f"one two {tag[0]}three{tag[-1]}".encode()
