@@ -18,6 +18,7 @@ from functools import lru_cache
 import idna
 
 NULL_SENDER = ""
+LONGEST = 998  # characters; RFC 5322 §2.1.1: no line is longer
 
 
 class BadAddress(ValueError):
@@ -51,6 +52,8 @@ def address_key(address: str) -> str:
 
     Raises `BadAddress` when it has no local part, no domain, or characters no address has.
     """
+    if len(address) > LONGEST:
+        raise BadAddress(f"'{address[:60]}...' is too long for a mail address")
     local, at, domain = address.rpartition("@")
     if not at or not local:
         raise BadAddress(

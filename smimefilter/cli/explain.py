@@ -12,8 +12,9 @@ from smimefilter.base.address import BadAddress
 from smimefilter.base.envelope import Client, Recipient, Transaction
 from smimefilter.base.errors import AdminError
 from smimefilter.flow.origin import Origins
+from smimefilter.flow.written import written
 from smimefilter.message.wire import Message
-from smimefilter.plan.explain import as_data, as_lines
+from smimefilter.plan.explain import Written, as_data, as_lines
 from smimefilter.plan.facts import Mail
 from smimefilter.plan.outbound import outbound
 from smimefilter.plan.plan import Plan
@@ -40,17 +41,19 @@ def explain(
     sender = "" if sender == "<>" else sender
     content = read_bytes(file) if file else _made_up(sender, to, subject)
     who = Client(peer=client, login=login, originating=bool(login) or not client)
-    plan = with_app(config, lambda app: _plan(app, sender, to, content, who))
+    plan, told = with_app(config, lambda app: _plan(app, sender, to, content, who))
     if json:
-        as_json(as_data(plan))
+        as_json(as_data(plan, told))
         return
-    for line in as_lines(plan):
+    for line in as_lines(plan, told):
         say(line)
     for url in dict.fromkeys(url for need in plan.needs for url in need.urls[:1]):
         say(f"not asked here, a mail would be decided by the answer as well: {url}")
 
 
-async def _plan(app: App, sender: str, to: list[str], content: bytes, client: Client) -> Plan:
+async def _plan(
+    app: App, sender: str, to: list[str], content: bytes, client: Client
+) -> tuple[Plan, list[Written]]:
     state = await app.snapshots().load()
     moment = state.snapshot.at(now())
     mail = Mail(Message(content))
@@ -59,10 +62,12 @@ async def _plan(app: App, sender: str, to: list[str], content: bytes, client: Cl
     transaction = Transaction("explain", sender, recipients, content, client=client)
     ours = Origins(app.config.own_clients).is_ours(client)
     try:
-        return outbound(transaction, mail, moment, reader, ours=ours)
+        plan = outbound(transaction, mail, moment, reader, ours=ours)
     except BadAddress as error:
         mend = "write one such as alice@example.com"
         raise AdminError(str(error), where=sender, mend=mend) from None
+
+    return plan, [written(mail.message, copy, reader) for copy in plan.copies]
 
 
 def _made_up(sender: str, to: list[str], subject: str) -> bytes:

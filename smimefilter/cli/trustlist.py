@@ -8,7 +8,7 @@ import typer
 
 from smimefilter.app import App
 from smimefilter.base.errors import AdminError
-from smimefilter.base.thumbprint import thumbprint_of
+from smimefilter.flow.certificates import whole_thumbprint
 from smimefilter.trust.ctl import Listing, TrustListEntry
 
 from .common import DEFAULT_CONFIG, Config, with_app
@@ -17,7 +17,11 @@ from .show import Json, facts, out, rows
 app = typer.Typer(help="The certificate trust list.", no_args_is_help=True)
 
 Thumbprint = Annotated[
-    str, typer.Argument(help="SHA-512, with or without colons; see `certificate show`.")
+    str,
+    typer.Argument(
+        help="SHA-512, with or without colons, see `certificate show`; the beginning will do "
+        "of one that is in the store."
+    ),
 ]
 Which = Annotated[Listing, typer.Argument(help="white: trusted without a path; black: never.")]
 
@@ -38,27 +42,28 @@ def add(
     """White-list or black-list a certificate; it need not be in the store."""
     if allow_expired and listing is Listing.BLACK:
         raise AdminError("--allow-expired is for white-listed certificates only")
-    digits = _canonical(thumbprint)
 
-    async def work(app: App) -> bool:
+    async def work(app: App) -> tuple[str, bool]:
+        digits = await whole_thumbprint(app.database.certificates, thumbprint)
         old = {entry.thumbprint: entry.note for entry in await app.database.trust_list.all()}
         why = old.get(digits, "") if note is None else note
         entry = TrustListEntry(digits, listing, allow_expired, why)
-        return await app.database.trust_list.put(entry)
+        return digits, await app.database.trust_list.put(entry)
 
-    new = with_app(config, work)
+    digits, new = with_app(config, work)
     out.print(f"{'added' if new else 'replaced'}: {listing} {digits}")
 
 
 @app.command()
 def remove(thumbprint: Thumbprint, config: Config = DEFAULT_CONFIG) -> None:
     """Take a certificate off the list."""
-    digits = _canonical(thumbprint)
-    if not with_app(config, lambda app: app.database.trust_list.remove(digits)):
-        raise AdminError(
-            "not on the trust list", where=digits[:16], mend="smimefilter ctl list"
-        )
-    out.print(f"removed {digits}")
+
+    async def work(app: App) -> str:
+        digits = await _listed(app, thumbprint)
+        await app.database.trust_list.remove(digits)
+        return digits
+
+    out.print(f"removed {with_app(config, work)}")
 
 
 @app.command("list")
@@ -75,12 +80,23 @@ def list_(config: Config = DEFAULT_CONFIG, json: Json = False) -> None:
 @app.command()
 def show(thumbprint: Thumbprint, config: Config = DEFAULT_CONFIG, json: Json = False) -> None:
     """One entry."""
-    digits = _canonical(thumbprint)
-    for entry in with_app(config, _entries):
-        if entry["thumbprint"] == digits:
-            facts(entry.items(), json)
-            return
-    raise AdminError("not on the trust list", where=digits[:16], mend="smimefilter ctl list")
+
+    async def look(app: App) -> dict[str, Any]:
+        digits = await _listed(app, thumbprint)
+        return next(one for one in await _entries(app) if one["thumbprint"] == digits)
+
+    facts(with_app(config, look).items(), json)
+
+
+async def _listed(app: App, thumbprint: str) -> str:
+    """The thumbprint of an entry. Raises `AdminError` where there is none."""
+    listed = [entry.thumbprint for entry in await app.database.trust_list.all()]
+    digits = await whole_thumbprint(app.database.certificates, thumbprint, listed)
+    if digits not in listed:
+        raise AdminError(
+            "not on the trust list", where=digits[:16], mend="smimefilter ctl list"
+        )
+    return digits
 
 
 async def _entries(app: App) -> list[dict[str, Any]]:
@@ -98,10 +114,3 @@ async def _entries(app: App) -> list[dict[str, Any]]:
             }
         )
     return found
-
-
-def _canonical(thumbprint: str) -> str:
-    try:
-        return thumbprint_of(thumbprint)
-    except ValueError as error:
-        raise AdminError(str(error)) from None

@@ -16,6 +16,7 @@ from cryptography.exceptions import InvalidSignature
 
 from smimefilter.base.address import BadAddress, address_key
 from smimefilter.base.errors import AdminError
+from smimefilter.base.thumbprint import thumbprint_of
 from smimefilter.pki.build import Identity
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
 from smimefilter.pki.export import (
@@ -101,11 +102,28 @@ async def find(
         mend = _LISTED_WITH[shelf or Shelf.CERTIFICATES]
         raise AdminError(f"no certificate has the thumbprint {thumbprint}", mend=mend)
     if len(found) > 1:
-        raise AdminError(
-            f"{len(found)} certificates have a thumbprint that begins with {thumbprint}",
-            mend="write more of it",
-        )
+        raise _several(len(found), thumbprint)
     return found.popitem()[1]
+
+
+async def whole_thumbprint(store: Certificates, text: str, others: Iterable[str] = ()) -> str:
+    """A SHA-512 thumbprint, of whatever certificate; or the one of the store, or of `others`,
+    that begins so. Raises `AdminError`."""
+    try:
+        return thumbprint_of(text)
+    except ValueError as error:
+        refusal = AdminError(str(error))
+    digits = _hex(text)
+    found = set()
+    if len(digits) >= SHORTEST_PREFIX:
+        stored = [entry for shelf in Shelf for entry in await store.all(shelf)]
+        known = {*(entry.certificate.thumbprint for entry in stored), *others}
+        found = {one for one in known if one.startswith(digits)}
+    if len(found) > 1:
+        raise _several(len(found), text)
+    if not found:
+        raise refusal
+    return found.pop()
 
 
 async def remove(
@@ -249,6 +267,13 @@ def _key(address: str) -> str:
         return address_key(address)
     except BadAddress:
         return ""
+
+
+def _several(count: int, beginning: str) -> AdminError:
+    return AdminError(
+        f"{count} certificates have a thumbprint that begins with {beginning}",
+        mend="write more of it",
+    )
 
 
 def _hex(text: str) -> str:

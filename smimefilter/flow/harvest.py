@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Final
 
 from smimefilter.base.envelope import Delivered
@@ -26,6 +27,7 @@ from smimefilter.ports.stores import Certificates, Correspondent, Correspondents
 from smimefilter.trust.branches import is_crowded
 from smimefilter.trust.knowledge import Knowledge
 
+from .signers import known_by
 from .snapshots import Snapshots
 
 LEARNT: Final = "signature of"  # an address: the origin of what came with one
@@ -76,13 +78,15 @@ class Harvest:
         if len(self._told) >= _MOST_TOLD:
             self._told.clear()
         self._told.add(subject)
-        known = self._snapshots.current.snapshot.certificates.by_address(lesson.address)
+        moment = self._snapshots.current.snapshot.at(self._clock())
+        stored = moment.snapshot.certificates.by_address(lesson.address)
+        known = known_by(moment, moment.view(lesson.address), stored)
         self._journal.warn(
             "a correspondent signs with a new key",
             id=mail,
             address=lesson.address,
             certificate=lesson.certificates[0].thumbprint,
-            known=[one.thumbprint[:16] for one in known[:_MOST_NAMED]],
+            known=[one.thumbprint[:16] for one in islice(known, _MOST_NAMED)],
         )
 
     def _is_new(self, lesson: Lesson) -> bool:

@@ -13,8 +13,10 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
+from smimefilter.base.address import domain_of
 from smimefilter.cms.identifiers import Identifier, serial_of
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate
+from smimefilter.policy.scopes import domain_chain
 from smimefilter.ports.keys import KeyRing
 
 Found = tuple[Certificate, Callable[[], PrivateKeyTypes]]
@@ -56,15 +58,15 @@ class KeyFinder:
 
     @cached_property
     def _by_name(self) -> dict[str, list[str]]:
-        """Thumbprints by address, and by domain as `@example.com`."""
+        """Thumbprints by address, by domain as `@example.com`, and by `*.example.com`."""
         found: dict[str, list[str]] = {}
         for certificate in self._certificates:
             try:
                 addresses = certificate.addresses
             except UnreadableCertificate:
                 continue
-            domains = [address[address.rindex("@") :] for address in addresses]
-            for name in dict.fromkeys([*addresses, *domains]):
+            names = [name for address in addresses for name in _names(address)]
+            for name in dict.fromkeys(names):
                 found.setdefault(name, []).append(certificate.thumbprint)
         return found
 
@@ -88,3 +90,11 @@ class KeyFinder:
             if key_id:
                 found.setdefault(key_id, []).append(certificate)
         return found
+
+
+def _names(address: str) -> Iterator[str]:
+    """What an address may be named by."""
+    domain = domain_of(address)
+    yield address
+    yield f"@{domain}"
+    yield from (one for one in domain_chain(domain) if one.startswith("*."))

@@ -11,7 +11,7 @@ CPU only; the clock is in the moment. Leaves digests and keys to `cms/verify.py`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -105,7 +105,7 @@ class SignerJudge:
         return replace(
             report,
             along=(*verdict.path[1:-1], *self._others(along, certificate, view)),
-            new_key=self._is_new_key(certificate),
+            new_key=self._is_new_key(certificate, view),
         )
 
     def _others(
@@ -123,31 +123,41 @@ class SignerJudge:
             ).usable
         ]
 
-    def _is_new_key(self, certificate: Certificate) -> bool:
-        """Whether the author is known by other keys only; what was learnt untrusted is not
-        known, or a stranger could say so."""
-        found = self._moment.snapshot.certificates.by_address(self._author or "")
-        known = [one for one in found if self._was_trusted(one)]
-        if not known or certificate in known:
+    def _is_new_key(self, certificate: Certificate, view: View) -> bool:
+        """Whether the author is known by other keys only."""
+        known = self._moment.snapshot.certificates.by_address(self._author or "")
+        own = _key_of(certificate)
+        if any(known_by(self._moment, view, [one for one in known if _key_of(one) == own])):
             return False
-        try:
-            own = public_key_of(certificate.der)
-            return all(public_key_of(one.der) != own for one in known)
-        except BadDer:
-            return True
-
-    def _was_trusted(self, certificate: Certificate) -> bool:
-        view = self._view(self._author or "")
-        if view is None:
-            return False
-        verdict = self._moment.verdict(certificate, Purpose.ANY, view)
-        return verdict.usable or verdict.standing is Standing.EXPIRED
+        return any(known_by(self._moment, view, known))
 
     def _view(self, address: str) -> View | None:
         try:
             return self._moment.view(address)
         except BadAddress:
             return None
+
+
+def known_by(
+    moment: Moment, view: View, certificates: Iterable[Certificate]
+) -> Iterator[Certificate]:
+    """Those of a correspondent's certificates that he is known by: trusted, or so until they
+    expired. Others may be anybody's."""
+    for one in certificates:
+        verdict = moment.verdict(one, Purpose.ANY, view)
+        if verdict.standing is Standing.EXPIRED:
+            last = Moment(moment.snapshot, one.not_after)
+            verdict = last.verdict(one, Purpose.ANY, view)
+        if verdict.usable:
+            yield one
+
+
+def _key_of(certificate: Certificate) -> bytes:
+    """Its public key, or where that cannot be read the certificate."""
+    try:
+        return public_key_of(certificate.der)
+    except BadDer:
+        return certificate.der
 
 
 def _capabilities(checked: Checked) -> Capabilities | None:

@@ -1,10 +1,11 @@
 """The 7-bit form that clear signing needs: what no mail server on the way will change.
 
 An entity that is 7bit data already comes back as it is. Otherwise each leaf that is not gets
-a new Content-Transfer-Encoding (quoted-printable for text, base64 for the rest) and all other
-bytes stay. Where that is not possible - 8-bit header fields, a part that is signed or
-encrypted already, an unknown encoding, broken structure, more parts or levels than mail has -
-`NotClearable` is raised, and the mail can be signed opaquely, which needs none of this.
+a new Content-Transfer-Encoding (quoted-printable for text that it leaves legible, base64 for
+the rest) and all other bytes stay. Where that is not possible - 8-bit header fields, a part
+that is signed or encrypted already, an unknown encoding, broken structure, more parts or
+levels than mail has - `NotClearable` is raised, and the mail can be signed opaquely, which
+needs none of this.
 
 Parts are places in the bytes of the mail: only what changes is copied.
 
@@ -26,6 +27,7 @@ from .wire import HeaderTooLarge, Message
 MOST_PARTS: Final = 2000
 DEEPEST: Final = 20
 
+_SHORT: Final = 1000  # bytes of encoded text that is left legible, however much it grew
 _IDENTITY: Final = frozenset({"7bit", "8bit", "binary"})
 _SEALED: Final = frozenset({"multipart/signed", "multipart/encrypted"})
 
@@ -110,7 +112,9 @@ class _Clearing:
 
 def _leaf(octets: bytes, kind: ContentType, encoding: str) -> tuple[bytes, str]:
     if encoding in {"7bit", "8bit"} and kind.type.startswith("text/"):
-        return quoted_printable(octets), "quoted-printable"
+        quoted = quoted_printable(octets)
+        if len(quoted) <= max(_SHORT, len(octets) * 3 // 2):  # base64 adds a third
+            return quoted, "quoted-printable"
     if encoding == "quoted-printable":
         return b"".join(base64_lines((binascii.a2b_qp(octets),))), "base64"
     if encoding == "base64":

@@ -46,6 +46,7 @@ _MAILBOX: Final = re.compile(
 _GROUP: Final = re.compile(r"[aq.]+:")
 _DOT_ATOM: Final = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 _QUOTED_PAIR: Final = re.compile(r"\\(.)")
+LONGEST_LIST: Final = 1 << 17  # bytes of an address list
 LONGEST_MATCHED: Final = 998  # characters of a subject; RFC 5322 §2.1.1
 NO_LINE_ENDS: Final = bytes.maketrans(b"\r\n\v\f", b"    ")
 _TO_ESCAPE: Final = re.compile(r'(["\\])')
@@ -59,6 +60,8 @@ def addresses(value: bytes) -> tuple[str, ...]:
     """The addresses of an address list, in order; display names, comments and group names
     are dropped. An empty list or group has none. Raises `BadHeader` when any part of the list
     cannot be read: part of a list is never taken for the whole."""
+    if len(value) > LONGEST_LIST:
+        raise BadHeader("a list of more addresses than are read")
     text = value.decode("utf-8", "surrogateescape")
     usual = _USUAL.fullmatch(text)
     if usual:

@@ -15,14 +15,20 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from enum import Flag, auto
 from itertools import islice
 from typing import Final, NamedTuple
 
 from .lines import from_base64
-from .parameters import LONGEST, PLAIN, ContentType, content_type, parameters, transfer_encoding
-from .parts import BadParts, Part, Span
+from .parameters import (
+    LONGEST_READ,
+    PLAIN,
+    ContentType,
+    content_type,
+    parameters,
+    transfer_encoding,
+)
+from .parts import MOST_LINES, BadParts, Part, Span
 from .pgp import is_detached_signature, is_encrypted_message
 from .wire import Message
 
@@ -40,8 +46,11 @@ _PROTECTED: Final = _PKCS7_MIME | {
 _IDENTITY: Final = frozenset({"7bit", "8bit", "binary"})
 _DECISIVE: Final = frozenset({"boundary", "protocol"})
 _DEEPEST: Final = 20
-_MOST_PARTS: Final = 1000  # that are searched for a part of some type
-_MOST_OCTETS: Final = 1 << 17  # of the Content-Type of all parts
+# What a search for parts of some type may cost; beyond it nothing more is found.
+MOST_PARTS: Final = 1000
+MOST_HEADERS: Final = 1 << 19  # bytes of the headers of all parts
+MOST_TYPES: Final = 1 << 17  # bytes of their Content-Types
+MOST_PASSES: Final = 4  # over as many bytes as the mail has, for boundaries
 _CALENDAR: Final = frozenset({"text/calendar"})
 _SMIME: Final = _PKCS7_MIME | _PKCS7_SIGNATURE
 
@@ -121,7 +130,7 @@ def is_pgp_encrypted(message: Message) -> bool:
 
 def is_calendar(message: Message) -> bool:
     """A text/calendar, or a multipart with one in it, attached mails left aside."""
-    return _has_part(message, _CALENDAR)
+    return any(kind.type in _CALENDAR for kind in _part_kinds(message))
 
 
 def is_said_signed(message: Message) -> bool:
@@ -143,19 +152,15 @@ def protected_parts(message: Message) -> Protected:
     found = Protected.NOTHING
     if not _kind(message).is_multipart:
         return found
-    for kind in _kinds(message):
-        if _is_signed_kind(kind):
-            found |= Protected.SIGNED
-        elif kind.type in _PKCS7_MIME:
-            found |= Protected.ENCRYPTED
-        if found == Protected.SIGNED | Protected.ENCRYPTED:
+    for kind in _part_kinds(message):
+        if kind.type in _SMIME:
+            found |= Protected.SIGNED if _is_signed_kind(kind) else Protected.ENCRYPTED
+        if found == _EITHER_WAY:
             break
     return found
 
 
-def has_protected_part(message: Message) -> bool:
-    """A multipart with a part in it that says to be S/MIME, attached mails left aside."""
-    return protected_parts(message) is not Protected.NOTHING
+_EITHER_WAY: Final = Protected.SIGNED | Protected.ENCRYPTED
 
 
 def _is_signed_kind(kind: ContentType) -> bool:
@@ -163,15 +168,13 @@ def _is_signed_kind(kind: ContentType) -> bool:
     return signed or kind.type in _PKCS7_SIGNATURE
 
 
-def _has_part(message: Message, types: frozenset[str]) -> bool:
-    return any(kind.type in types for kind in _kinds(message))
-
-
-def _kinds(message: Message) -> Iterator[ContentType]:
-    """The types of a mail and of its parts, as far as they can be read, with an end however
-    many there are and however long they say it."""
-    with suppress(BadParts):
-        yield from _PartWalk().kinds(Part.of(message), _DEEPEST)
+def _part_kinds(message: Message) -> Iterator[ContentType]:
+    """The types of a mail and of its parts, as far as a search goes."""
+    try:
+        whole = Part.of(message)
+        yield from _PartSearch(len(whole.data)).kinds(whole, _DEEPEST)
+    except BadParts:
+        return
 
 
 def _kind(head: Message) -> ContentType:
@@ -216,8 +219,6 @@ def _signed_parts(message: Message, types: frozenset[str]) -> tuple[Part, Part] 
     kind = _kind(message)
     if kind.type != "multipart/signed" or kind.parameter("protocol") not in types:
         return None
-    if not kind.doubtful.isdisjoint(_DECISIVE):  # another reader may see other parts
-        return None
     parts = _two_parts(message, kind)
     return parts if parts is not None and _kind(parts[1].head).type in types else None
 
@@ -229,6 +230,8 @@ def _two_parts(
     content there is nothing to read, neither around them nor in their headers."""
     whole, boundary = Part.of(message), kind.parameters.get("boundary", "")
     if _encoding(message) not in _IDENTITY:
+        return None
+    if not kind.doubtful.isdisjoint(_DECISIVE):  # another reader may see other parts
         return None
     try:
         spans = list(islice(whole.spans(boundary), 3))
@@ -252,22 +255,40 @@ def _is_mime_field(name: bytes) -> bool:
     return name.startswith(b"content-")
 
 
-class _PartWalk:
-    """All parts of a mail, up to so many, and so many octets of their Content-Type."""
+class _PartSearch:
+    """A search through the parts of a mail, with an end whatever the parts are."""
 
-    def __init__(self) -> None:
-        self._left = _MOST_PARTS
-        self._octets = _MOST_OCTETS
+    def __init__(self, size: int) -> None:
+        self._parts = _Budget(MOST_PARTS)
+        self._headers = _Budget(MOST_HEADERS)
+        self._types = _Budget(MOST_TYPES)
+        self._octets = _Budget(MOST_PASSES * size)
+        self._lines = iter(range(MOST_LINES))
 
     def kinds(self, part: Part, depth: int) -> Iterator[ContentType]:
+        """The type of the part, and those of all parts in it. Raises `BadParts`."""
+        self._parts.spend(1)
         value = part.head.get("Content-Type")
-        self._left -= 1
-        self._octets -= min(len(value or b""), LONGEST)
+        self._types.spend(min(len(value or b""), LONGEST_READ))
         kind = content_type(value)
         yield kind
         if not kind.is_multipart or depth == 0:
             return
-        for span in part.spans(kind.parameters.get("boundary", "")):
-            if self._left <= 0 or self._octets <= 0:
-                return
-            yield from self.kinds(Part.at(part.data, span), depth - 1)
+        self._octets.spend(part.body.end - part.body.start)
+        for span in part.spans(kind.parameters.get("boundary", ""), self._lines):
+            inner = Part.at(part.data, span)
+            self._headers.spend(inner.body.start - span.start)
+            yield from self.kinds(inner, depth - 1)
+
+
+class _Budget:
+    """So much, and no more."""
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+
+    def spend(self, amount: int) -> None:
+        """Raises `BadParts` where that is more than is left."""
+        self._left -= amount
+        if self._left < 0:
+            raise BadParts("parts that cost too much to search")

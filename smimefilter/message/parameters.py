@@ -2,7 +2,8 @@
 
 RFC 2045 §5.1, RFC 2231 §3 and §4 (parameters in pieces and in other charsets). Reading is
 lenient and raises nothing: of two parameters of one name the first counts, a piece without a
-sensible number is none, and what is no media type at all is text/plain, RFC 2045 §5.2.
+sensible number is none, and what is no media type at all is text/plain, RFC 2045 §5.2. Of what
+is longer than any mail needs only the beginning is read, and all parameters are doubtful.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -18,9 +20,9 @@ from urllib.parse import unquote_to_bytes
 from .charsets import text_in
 
 TEXT: Final = "text/plain"
+LONGEST_READ: Final = 1 << 13  # bytes of a value
+MOST_PARAMETERS: Final = 256
 
-LONGEST: Final = 8192  # octets that are read; nobody needs more
-_DECISIVE: Final = frozenset({"boundary", "protocol", "smime-type", "type"})
 _LONGEST_KEPT: Final = 512  # bytes: the cache is no place for what a stranger may swell
 _MEDIA_TYPE: Final = re.compile(r"\s*([^\s/;()\"]+)\s*/\s*([^\s/;()\"]+)")
 _TOKEN: Final = re.compile(rb"[\w.-]+")
@@ -37,7 +39,7 @@ class ContentType:
 
     type: str
     parameters: Mapping[str, str]
-    doubtful: frozenset[str] = frozenset()  # parameters that are there more than once
+    doubtful: frozenset[str] = frozenset()  # parameters that another reader may read otherwise
 
     @property
     def is_multipart(self) -> bool:
@@ -57,13 +59,13 @@ def content_type(value: bytes | None) -> ContentType:
 
 
 def _content_type(value: bytes) -> ContentType:
-    text = value[:LONGEST].decode("utf-8", "replace")
+    text = value[:LONGEST_READ].decode("utf-8", "replace")
     match = _MEDIA_TYPE.match(text)
     if match is None:
         return PLAIN
     found, doubtful = _collected(text[match.end() :])
-    if len(value) > LONGEST:  # what follows may say otherwise
-        doubtful |= _DECISIVE
+    if len(value) > LONGEST_READ:
+        doubtful.update(found)
     return ContentType(
         f"{match[1]}/{match[2]}".lower(), MappingProxyType(found), frozenset(doubtful)
     )
@@ -81,21 +83,21 @@ def transfer_encoding(value: bytes | None) -> str:
 
 def parameters(text: str) -> dict[str, str]:
     """What follows the first value of a field: `; name=value` and so on."""
-    return _collected(text[:LONGEST])[0]
+    return _collected(text[:LONGEST_READ])[0]
 
 
 def _collected(text: str) -> tuple[dict[str, str], set[str]]:
-    """The parameters, and which of them are there more than once, in whatever spelling: what
-    these are depends on who reads them."""
+    """The parameters, and which of them are there more than once, in whatever spelling, or
+    may be among more than are read: what these are depends on who reads them."""
     found: dict[str, str] = {}
     doubtful: set[str] = set()
     pieces: dict[str, dict[int, tuple[str, bool]]] = {}
-    for match in _PARAMETER.finditer(text):
+    matches = _PARAMETER.finditer(text)
+    for match in islice(matches, MOST_PARAMETERS):
         name, value = match[1], match[2]
         if name is None:
             continue
-        if value.startswith('"'):
-            value = _QUOTED_PAIR.sub(r"\1", value[1:].removesuffix('"'))
+        value = _unquoted(value)
         base, star, rest = name.lower().partition("*")
         if not star:
             if base in found:
@@ -113,7 +115,15 @@ def _collected(text: str) -> tuple[dict[str, str], set[str]]:
         if base in found or sorted(numbered) != list(range(len(numbered))):
             doubtful.add(base)
         found.setdefault(base, _joined(numbered))
+    if next(matches, None) is not None:
+        doubtful.update(found)
     return found, doubtful
+
+
+def _unquoted(value: str) -> str:
+    if not value.startswith('"'):
+        return value
+    return _QUOTED_PAIR.sub(r"\1", value[1:].removesuffix('"'))
 
 
 def _joined(numbered: dict[int, tuple[str, bool]]) -> str:

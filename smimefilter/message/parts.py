@@ -59,18 +59,22 @@ class Part:
         """The body, not copied."""
         return memoryview(self.data)[self.body.start : self.body.end]
 
-    def spans(self, boundary: str) -> Iterator[Span]:
-        """Where the parts of this multipart lie. Raises `BadParts`."""
-        return part_spans(self.data, self.body, boundary)
+    def spans(self, boundary: str, lines: Iterator[object] | None = None) -> Iterator[Span]:
+        """Where the parts of this multipart lie, see `part_spans`. Raises `BadParts`."""
+        return part_spans(self.data, self.body, boundary, lines)
 
 
-def part_spans(data: bytes, body: Span, boundary: str) -> Iterator[Span]:
-    """The parts of a multipart with this body, one after the other. Raises `BadParts`."""
+def part_spans(
+    data: bytes, body: Span, boundary: str, lines: Iterator[object] | None = None
+) -> Iterator[Span]:
+    """The parts of a multipart with this body, one after the other. `lines`: has one item for
+    each line that may be looked at; several multiparts can share it. Raises `BadParts`."""
     if not boundary:
         return
+    lines = iter(range(MOST_LINES)) if lines is None else lines
     marker = b"--" + boundary.encode("utf-8", "replace")
     opened = -1
-    for line_start, line_end, closes in _boundary_lines(data, body, marker):
+    for line_start, line_end, closes in _boundary_lines(data, body, marker, lines):
         if opened >= 0:
             yield Span(opened, max(opened, _before_line_end(data, line_start)))
         if closes:
@@ -80,10 +84,12 @@ def part_spans(data: bytes, body: Span, boundary: str) -> Iterator[Span]:
         yield Span(opened, body.end)
 
 
-def _boundary_lines(data: bytes, body: Span, marker: bytes) -> Iterator[tuple[int, int, bool]]:
+def _boundary_lines(
+    data: bytes, body: Span, marker: bytes, lines: Iterator[object]
+) -> Iterator[tuple[int, int, bool]]:
     start, end = body
     at = start if data.startswith(marker, start, end) else _next(data, marker, start, end)
-    for _ in range(MOST_LINES):
+    for _ in lines:
         if at < 0:
             return
         behind = at + len(marker)

@@ -24,6 +24,7 @@ _AUTHSERV: Final = re.compile(rb"\s*([^\s;/]*)")
 _UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _NO_TOKEN: Final = re.compile(r"[^A-Za-z0-9!#$%&'*+.^_`{|}~@:/-]")
 _LONGEST: Final = 200  # characters of one value
+MOST_READ: Final = 1 << 16  # bytes of all Authentication-Results of a mail
 _HEADER_LEFT: Final = 1 << 20  # bytes behind a broken header that are looked through
 
 
@@ -32,13 +33,11 @@ def cleaned(
 ) -> Message:
     """The mail without what could be taken for ours. The very same where there is nothing."""
     start = prefix.lower().encode()
-    host = authserv_id.lower().encode()
+    forged = _forged_results(message, authserv_id.lower().encode())
     unwanted = [
         number
         for number, name in enumerate(message.names)
-        if name.startswith(start)
-        or (name == _RESULTS and _is_forged(unfolded(message.lines[number]), host))
-        or _hides(message.lines[number], start)
+        if name.startswith(start) or number in forged or _hides(message.lines[number], start)
     ]
     if unwanted:
         message = message.without_at(unwanted)
@@ -104,11 +103,31 @@ def _goes_on(message: Message, start: bytes) -> bool:
     return any(line.startswith((start, _RESULTS)) for line in head.split(b"\n"))
 
 
+def _forged_results(message: Message, host: bytes) -> set[int]:
+    """Where Authentication-Results stand that tell of S/MIME in our name. Of more of them than
+    are read, all that speak of S/MIME."""
+    forged, left = set(), MOST_READ
+    for number, name in enumerate(message.names):
+        if name != _RESULTS:
+            continue
+        value = unfolded(message.lines[number])
+        if not _speaks_of_smime(value):
+            continue
+        left -= len(value)
+        if left < 0 or _is_forged(value, host):
+            forged.add(number)
+    return forged
+
+
+def _speaks_of_smime(value: bytes) -> bool:
+    return b"smime" in value.replace(b"\\", b"").lower()
+
+
 def _is_forged(value: bytes, host: bytes) -> bool:
-    """Whether it tells of S/MIME in our name, as any reader may take it."""
+    """Whether a value that speaks of S/MIME does so in our name, as any reader may take it."""
     plain = without_comments(value)
     if plain is None:
-        return b"smime" in value.lower()
+        return True
     named = _AUTHSERV.match(plain)
     name = named[1].rstrip(b".").lower() if named else b""
     return name in {host.rstrip(b"."), b""} and bool(_SMIME_METHOD.search(plain))

@@ -20,6 +20,7 @@ from .wire import Message
 from .words import encode, fold
 
 LONGEST: Final = 4096  # characters of a subject; what is longer is cut off there
+MOST_SUBJECTS: Final = 4  # in one mail, which may have one; others are taken out
 
 _ROUNDS: Final = 8  # a tag cut out may leave another one behind
 _WORD: Final = re.compile(rb"=\?([^?\s]+)\?([bBqQ])\?([^?]*)\?=")
@@ -31,14 +32,17 @@ _NO_CHARSETS: Final = frozenset(
 _UNSEEN: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0]"
 )
+_MOST_MARKS: Final = 30  # that follow one another; UAX #15 §14.1
 _BRACKETS: Final = str.maketrans("[]", "()")
 
 
 def tag_pattern(tag: str, hole: str) -> re.Pattern[str]:
-    """What looks like a tag of this form to a reader; `hole` stands for any text in it."""
+    """What looks like a tag of this form to a reader. `hole` stands for any text in it, but
+    for the brackets that the tag stands in."""
     words = (re.escape(word) for word in tag.split())
     form = r"\s+".join(words) if tag.strip() else r"(?!)"
-    return re.compile(form.replace(re.escape(hole), r"[^\[\]]*"), re.IGNORECASE)
+    brackets = re.escape(tag.strip()[:1] + tag.strip()[-1:])
+    return re.compile(form.replace(re.escape(hole), f"[^{brackets}]*"), re.IGNORECASE)
 
 
 def tagged(message: Message, tags: Sequence[str]) -> Message:
@@ -63,6 +67,8 @@ def untagged(message: Message, tags: Sequence[re.Pattern[str]]) -> Message:
     same where there is nothing of the kind."""
     if not tags:
         return message
+    places = [at for at, name in enumerate(message.names) if name == b"subject"]
+    message = message.without_at(places[MOST_SUBJECTS:])
 
     def without(value: bytes) -> bytes:
         if not _may_show(value, tags):
@@ -138,6 +144,17 @@ def _seen(text: str) -> str:
     """Compatible forms made one (NFKC), white space one blank, and nothing invisible."""
     if text.isascii() and text.isprintable():
         return " ".join(text.split())
-    spaced = " ".join(unicodedata.normalize("NFKC", text).split())
+    spaced = " ".join(unicodedata.normalize("NFKC", _with_few_marks(text)).split())
     kept = (one for one in spaced if unicodedata.category(one) not in {"Cf", "Cc"})
     return _UNSEEN.sub("", "".join(kept))
+
+
+def _with_few_marks(text: str) -> str:
+    """Without what follows on many combining marks: to put those in order takes time that
+    grows with their square."""
+    kept, marks = [], 0
+    for one in text:
+        marks = marks + 1 if unicodedata.combining(one) else 0
+        if marks <= _MOST_MARKS:
+            kept.append(one)
+    return "".join(kept)

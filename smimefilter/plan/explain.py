@@ -1,32 +1,44 @@
 """A plan in words: for each recipient what happens, and every reason with its source.
 
 One structure (`as_data`) for JSON, pages and tests; `as_lines` writes it for a terminal. Both
-print what the plan carries and decide nothing. Pure.
+print what the plan carries and decide nothing; what is written into copies for our own people
+the caller finds out (`Written`). Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
 
-from smimefilter.base.reasons import Reason
+from smimefilter.base.reasons import Because, Reason
 
 from .plan import Action, Copy, Decision, Plan
 from .selection import Candidate, Selection
 
 
-def as_data(plan: Plan) -> dict[str, Any]:
-    """The plan as JSON carries it."""
+class Written(NamedTuple):
+    """What is written into the header of a copy for our own people."""
+
+    fields: tuple[str, ...] = ()  # each on one line
+    subject: str | None = None  # None: as it came
+
+
+def as_data(plan: Plan, written: Sequence[Written] = ()) -> dict[str, Any]:
+    """The plan as JSON carries it. `written`: into each of its copies, in order."""
+    leaves = _leaves(plan)
+    copies = [_copy(copy, plan) for copy in plan.copies]
+    for copy, one in zip(copies, written, strict=False):
+        copy |= {"fields": list(one.fields), "subject": one.subject}
     return {
         "recipients": [_decision(decision) for decision in plan.decisions],
-        "copies": [_copy(copy, plan) for copy in plan.copies],
-        "signing": _selection(plan.signer),
-        "additional": _selection(plan.additional),
+        "copies": copies,
+        "signing": _selection(plan.signer if leaves else None),
+        "additional": _selection(plan.additional if leaves else None),
     }
 
 
-def as_lines(plan: Plan) -> Iterable[str]:
-    """The plan as indented lines."""
+def as_lines(plan: Plan, written: Sequence[Written] = ()) -> Iterable[str]:
+    """The plan as indented lines. `written`: into each of its copies, in order."""
     for decision in plan.decisions:
         yield f"{decision.address}: {decision.action}"
         if decision.refusal:
@@ -34,11 +46,30 @@ def as_lines(plan: Plan) -> Iterable[str]:
         for reason in decision.reasons:
             yield f"    {_line(reason)}"
         yield from _candidate_lines("certificate", decision.certificates)
-    yield from _candidate_lines("signing certificate", plan.signer, indent="")
-    yield from _candidate_lines("additional certificate", plan.additional, indent="")
+    if _leaves(plan):
+        yield from _candidate_lines("signing certificate", plan.signer, indent="")
+        yield from _candidate_lines("additional certificate", plan.additional, indent="")
     for number, copy in enumerate(plan.copies, start=1):
         to = ", ".join(plan.decisions[position].address for position in copy.recipients)
         yield f"copy {number} to {to}: {_what(copy, plan)}"
+        if number <= len(written):
+            yield from _written_lines(written[number - 1])
+
+
+def _leaves(plan: Plan) -> bool:
+    """Whether the mail is for somebody elsewhere: else nothing is signed or encrypted."""
+    return not all(_is_ours(decision) for decision in plan.decisions)
+
+
+def _is_ours(decision: Decision) -> bool:
+    return any(one.because is Because.LOCALITY_INTERNAL for one in decision.reasons)
+
+
+def _written_lines(written: Written) -> Iterable[str]:
+    for field in written.fields:
+        yield f"    {field}"
+    if written.subject is not None:
+        yield f"    Subject: {written.subject}"
 
 
 def _decision(decision: Decision) -> dict[str, Any]:

@@ -13,20 +13,23 @@ from typing import Final
 
 from smimefilter.base.address import BadAddress, address_key
 from smimefilter.cms.recognise import Kind, kind_of
-from smimefilter.message.headers import BadHeader, addresses, decoded
+from smimefilter.message.headers import LONGEST_LIST, BadHeader, addresses, decoded
 from smimefilter.message.mime import (
-    has_protected_part,
+    Protected,
     is_calendar,
     is_pgp_encrypted,
     is_pgp_signed,
     is_said_protected,
     pkcs7_body,
     pkcs7_signature,
+    protected_parts,
 )
+from smimefilter.message.report import cleaned
 from smimefilter.message.wire import Message
 from smimefilter.policy.patterns import MAX_MATCHED
 
 LONGEST_ID: Final = 250  # bytes
+_INTERNATIONAL: Final = 4  # how many times as long addresses beyond ASCII take
 _UNPRINTABLE: Final = re.compile(rb"[^!-~]")
 
 
@@ -35,6 +38,7 @@ class Mail:
 
     def __init__(self, message: Message) -> None:
         self.message = message
+        self._forged: dict[tuple[object, ...], bool] = {}
 
     @property
     def size(self) -> int:
@@ -61,9 +65,14 @@ class Mail:
 
     @cached_property
     def visible(self) -> frozenset[str]:
-        """Keys of the addresses in To and Cc; a field that cannot be read names nobody."""
+        """Keys of the addresses in To and Cc; a field that cannot be read names nobody, nor
+        does what follows on as many addresses as are read."""
         keys: set[str] = set()
+        left = LONGEST_LIST
         for field in (*self.message.all("To"), *self.message.all("Cc")):
+            left -= len(field) * (1 if field.isascii() else _INTERNATIONAL)
+            if left < 0:
+                break
             try:
                 keys.update(address_key(address) for address in addresses(field))
             except (BadHeader, BadAddress):
@@ -86,7 +95,23 @@ class Mail:
     @cached_property
     def is_said_protected(self) -> bool:
         """Whether a reader may take it for signed or encrypted."""
-        return is_said_protected(self.message) or has_protected_part(self.message)
+        return is_said_protected(self.message) or bool(self.protected_parts)
+
+    @cached_property
+    def protected_parts(self) -> Protected:
+        """What S/MIME parts a multipart says to have."""
+        return protected_parts(self.message)
+
+    def is_forged(
+        self, prefix: str, authserv_id: str, tags: tuple[re.Pattern[str], ...]
+    ) -> bool:
+        """Whether it brings along what looks like a report of ours. Recipients of one mail
+        mostly ask the same."""
+        asked = (prefix, authserv_id, tags)
+        if asked not in self._forged:
+            clean = cleaned(self.message, prefix, authserv_id, tags)
+            self._forged[asked] = clean is not self.message
+        return self._forged[asked]
 
     @property
     def is_signed(self) -> bool:

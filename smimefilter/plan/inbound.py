@@ -9,13 +9,11 @@ Leaves opening to `flow/opening.py`, the words of the report to `flow/report.py`
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final, Protocol
 
 from smimefilter.base.address import address_key
 from smimefilter.base.errors import KeyTrouble, Status
 from smimefilter.base.reasons import Because, Reason
-from smimefilter.message.report import cleaned
 from smimefilter.policy.preferences import (
     DECRYPT,
     DECRYPT_WITH,
@@ -127,29 +125,36 @@ def inbound(
     return decision, reading
 
 
+def cleaning(view: View, authserv_id: str) -> Reading:
+    """A reading that opens nothing and tells nothing."""
+    return Reading(
+        OpeningRules(decrypt=False, verify=False, depth=0),
+        strip=False,
+        inform=False,
+        prefix=view.get(INFO_HEADER_PREFIX).value,
+        authserv_id=authserv_id,
+        tags=_tags(view),
+    )
+
+
 def is_forged(mail: Mail, reading: Reading) -> bool:
     """Whether the mail brings along what looks like a report of ours."""
-    message = mail.message
     patterns = reading.tags.patterns if reading.tags else ()
-    return cleaned(message, reading.prefix, reading.authserv_id, patterns) is not message
+    return mail.is_forged(reading.prefix, reading.authserv_id, patterns)
 
 
-def only_cleaned(view: View, authserv_id: str) -> Reading:
-    """A copy of which nothing is opened or told; what looks like ours goes."""
-    reading = _reading(view, authserv_id, "")
-    rules = OpeningRules(decrypt=False, verify=False, depth=0)
-    return replace(reading, rules=rules, strip=False, inform=False)
+def _tags(view: View) -> Tags | None:
+    if not view.get(SUBJECT_TAGS).value:
+        return None
+    return Tags(
+        view.get(SUBJECT_TAG_DECRYPTED).value,
+        view.get(SUBJECT_TAG_SIGNED).value,
+        view.get(SUBJECT_TAG_INVALID).value,
+        view.get(SUBJECT_TAG_UNTRUSTED).value,
+    )
 
 
 def _reading(view: View, authserv_id: str, address: str) -> Reading:
-    tags = None
-    if view.get(SUBJECT_TAGS).value:
-        tags = Tags(
-            view.get(SUBJECT_TAG_DECRYPTED).value,
-            view.get(SUBJECT_TAG_SIGNED).value,
-            view.get(SUBJECT_TAG_INVALID).value,
-            view.get(SUBJECT_TAG_UNTRUSTED).value,
-        )
     rules = OpeningRules(
         decrypt=view.get(DECRYPT).value,
         verify=view.get(VERIFY).value,
@@ -162,14 +167,12 @@ def _reading(view: View, authserv_id: str, address: str) -> Reading:
         inform=view.get(INFO_HEADERS).value,
         prefix=view.get(INFO_HEADER_PREFIX).value,
         authserv_id=authserv_id,
-        tags=tags,
+        tags=_tags(view),
     )
 
 
 def _keys_for(whose: DecryptWith | tuple[str, ...], address: str) -> tuple[str, ...]:
     """Whose private keys may open a mail to this address, as `OpeningRules` say it."""
-    if not address:
-        return ()
     key = address_key(address)
     match whose:
         case DecryptWith.RECIPIENT:
@@ -179,7 +182,7 @@ def _keys_for(whose: DecryptWith | tuple[str, ...], address: str) -> tuple[str, 
         case DecryptWith.ANY:
             return ()
         case _:
-            return tuple(f"@{domain}" for domain in whose)
+            return tuple(one if one.startswith("*.") else f"@{one}" for one in whose)
 
 
 def _changes(opening: Opening, reading: Reading) -> bool:

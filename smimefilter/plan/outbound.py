@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple, TypeVar
 
-from smimefilter.base.address import BadAddress, address_key
+from smimefilter.base.address import NULL_SENDER, BadAddress, address_key
 from smimefilter.base.algorithms import ContentCipher, KeyTransport
 from smimefilter.base.envelope import Transaction
 from smimefilter.base.errors import Status
@@ -43,7 +43,7 @@ from smimefilter.policy.tree import DEFAULT, Resolved, View
 from smimefilter.trust.verdict import Standing
 
 from .facts import Mail
-from .inbound import Reader, inbound, is_forged, only_cleaned
+from .inbound import Reader, cleaning, inbound, is_forged
 from .opened import Reading
 from .plan import Action, Copy, Decision, Encryption, Plan, Refusal, Signing
 from .selection import Candidate, Selection, additional, for_encryption
@@ -161,20 +161,9 @@ def _skipped(view: View, mail: Mail) -> Reason | None:
     return None
 
 
-def _postmaster(moment: Moment, sender: _Sender, address: str) -> tuple[Decision, _Treatment]:
-    """Nothing is opened for it, but nobody else's report reaches it either."""
-    reasons: tuple[Reason, ...] = (Reason(Because.LOCALITY_INTERNAL, address),)
-    if sender.reader is not None:
-        reading = only_cleaned(moment.view(""), sender.reader.authserv_id)
-        if is_forged(sender.mail, reading):
-            reasons = (*reasons, Reason(Because.FORGED_REPORT, address))
-            return Decision(address, Action.CLEAN, reasons), _Treatment(reading=reading)
-    return Decision(address, Action.UNTOUCHED, reasons), UNTOUCHED
-
-
 def _decide(moment: Moment, sender: _Sender, address: str) -> tuple[Decision, _Treatment]:
     if address.lower() == "postmaster":  # RFC 5321 §4.5.1: without a domain it is our own
-        return _postmaster(moment, sender, address)
+        return _to_postmaster(moment, sender, address)
     try:
         view = moment.view(address)
     except BadAddress as error:
@@ -197,6 +186,19 @@ def _decide(moment: Moment, sender: _Sender, address: str) -> tuple[Decision, _T
         why_not = tuple(r for r in (reason, sender.too_large or sender.skip) if r)
         return _clear(sender, address, why_not, None)
     return _encrypted(moment, sender, view, address, wish, reason)
+
+
+def _to_postmaster(
+    moment: Moment, sender: _Sender, address: str
+) -> tuple[Decision, _Treatment]:
+    """Whose domain is not told: what everybody has set holds, and no private key is his."""
+    why = Reason(Because.LOCALITY_INTERNAL, address)
+    if sender.reader is not None:
+        reading = cleaning(moment.view(NULL_SENDER), sender.reader.authserv_id)
+        if is_forged(sender.mail, reading):
+            reasons = (why, Reason(Because.FORGED_REPORT, address))
+            return Decision(address, Action.CLEAN, reasons), _Treatment(reading=reading)
+    return Decision(address, Action.UNTOUCHED, (why,)), UNTOUCHED
 
 
 def _wish(sender: _Sender, view: View) -> tuple[Encrypt, Reason]:

@@ -32,7 +32,11 @@ _NO: Final = frozenset({"no", "false", "off"})
 _SIZE: Final = re.compile(r"(\d{1,15}) ?([kmg]?)(?:i?b)?", re.IGNORECASE)
 _DURATION: Final = re.compile(r"(?:\d{1,6}[wdhms])+", re.IGNORECASE)
 _LONGEST_TAG: Final = 60
-_BRACKETS: Final = ("[]", "()", "<>")
+_SIGNER: Final = "{signer}"
+_SHORTEST_TAG: Final = 3  # characters between its brackets
+_PAIRS: Final = frozenset({"[]", "()", "{}", "<>"})
+_BRACKETS: Final = frozenset("[](){}<>")
+_TAKES_TAG: Final = "a text in brackets such as [decrypted], with no others in it"
 _FIELD_PREFIX: Final = re.compile(r"X-[A-Za-z0-9][A-Za-z0-9-]{0,38}-", re.IGNORECASE)
 _LONGEST_LINE: Final = 256
 _WORD: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -129,23 +133,28 @@ def _read_signer(raw: object) -> str:
 
 
 def _read_domain(raw: object) -> str:
-    text = _text(raw, "a domain")
-    if "*" in text:
-        raise ValueError(f"'{_shown(raw)}' is a pattern: each domain stands by itself here")
-    if "." not in text:
-        raise ValueError(f"'{_shown(raw)}' is no domain such as example.com")
-    return domain_key(text.removeprefix("@"))
+    text = _text(raw, "a domain").removeprefix("@")
+    domain = text.removeprefix("*.")
+    if "." not in text or "*" in domain:
+        raise ValueError(f"'{_shown(raw)}' is no domain such as example.com or *.example.com")
+    return f"*.{domain_key(domain)}" if text.startswith("*.") else domain_key(domain)
 
 
-def _read_tag(raw: object) -> str:
-    text = raw.strip() if isinstance(raw, str) else ""
-    if not 4 <= len(text) <= _LONGEST_TAG or not text.isprintable():
-        raise ValueError(f"takes 4 to {_LONGEST_TAG} printable characters, not {_quoted(raw)}")
-    if text[0] + text[-1] not in _BRACKETS:  # or it would be taken out of anybody's subject
-        raise ValueError(f"takes a text in brackets such as [signed], not {_quoted(raw)}")
-    if set(text.replace("{signer}", "")) & set("{}"):
-        raise ValueError(f"takes no placeholder but {{signer}}, not {_quoted(raw)}")
-    return text
+def _tag(takes: str, placeholder: str = "") -> Kind[str]:
+    """A text that is taken out of other people's subjects, and so has to be like nothing that
+    stands there by chance."""
+
+    def read(raw: object) -> str:
+        text = raw.strip() if isinstance(raw, str) else ""
+        within = text[1:-1].replace(placeholder, "", 1)
+        is_one = text[:1] + text[-1:] in _PAIRS and _BRACKETS.isdisjoint(within)
+        if not is_one or text == _SIGNER or len(within.strip()) < _SHORTEST_TAG:
+            raise ValueError(f"takes {takes}, not {_quoted(raw)}")
+        if len(text) > _LONGEST_TAG or not text.isprintable():
+            raise ValueError(f"takes at most {_LONGEST_TAG} characters, all of them printable")
+        return text
+
+    return Kind(takes, read, str)
 
 
 def _read_prefix(raw: object) -> str:
@@ -236,7 +245,7 @@ THUMBPRINT: Final[Kind[str]] = Kind(
     "a SHA-512 thumbprint", lambda raw: thumbprint_of(_text(raw, "a thumbprint")), str
 )
 SIGNER: Final[Kind[str]] = Kind("an address or *@domain", _read_signer, str)
-DOMAIN: Final[Kind[str]] = Kind("a domain", _read_domain, str)
+DOMAIN: Final[Kind[str]] = Kind("a domain, or *.domain", _read_domain, str)
 PATTERN: Final[Kind[re.Pattern[str]]] = Kind(
     "a pattern",
     lambda raw: read_pattern(_text(raw, "a pattern", strip=False)),
@@ -247,7 +256,8 @@ HEADER_PATTERN: Final[Kind[HeaderPattern]] = Kind(
     lambda raw: read_header_pattern(_text(raw, "a header field")),
     str,
 )
-TAG: Final[Kind[str]] = Kind("a short text in brackets", _read_tag, str)
+TAG: Final = _tag(_TAKES_TAG)
+SIGNER_TAG: Final = _tag(f"{_TAKES_TAG} but {_SIGNER}", _SIGNER)
 FIELD_PREFIX: Final[Kind[str]] = Kind(
     "the beginning of a header field's name, such as X-Gateway-", _read_prefix, str
 )

@@ -33,6 +33,7 @@ from .kinds import (
     PATTERN,
     SECRET,
     SIGNER,
+    SIGNER_TAG,
     SIZE,
     SWITCH,
     TAG,
@@ -361,8 +362,9 @@ DECRYPT_WITH: Final[Preference[DecryptWith | tuple[str, ...]]] = Preference(
     "Whose private keys open a mail to this recipient. recipient: those whose certificates "
     "name the recipient's address; domain: an address of the recipient's domain, as mail to "
     "aliases and lists needs it; domains: an address of one of these, as where one company has "
-    "several; any: all in the store. Whoever gets hold of an encrypted mail can send it to an "
-    "address of his own, and read what comes out.",
+    "several, *.example.com for example.com and all domains below it; any: all in the store. "
+    "Whoever gets hold of an encrypted mail can send it to an address of his own, and read "
+    "what comes out.",
 )  # fmt: skip
 VERIFY: Final = Preference(
     "verify", True, SWITCH, Follows.RECIPIENT,
@@ -409,7 +411,7 @@ SUBJECT_TAG_DECRYPTED: Final = Preference(
     "The tag of a mail that was decrypted.",
 )  # fmt: skip
 SUBJECT_TAG_SIGNED: Final = Preference(
-    "subject-tag-signed", "[signed by {signer}]", TAG, Follows.RECIPIENT,
+    "subject-tag-signed", "[signed by {signer}]", SIGNER_TAG, Follows.RECIPIENT,
     "The tag of a mail that is signed by its author; {signer} stands for the address.",
 )  # fmt: skip
 SUBJECT_TAG_INVALID: Final = Preference(

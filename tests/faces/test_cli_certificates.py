@@ -264,6 +264,30 @@ def test_black(installation: Installation) -> None:
     assert command("ctl", "list").out == "no trust list entries\n"
 
 
+@pytest.mark.parametrize("digits", [8, 40, 64, 127])
+def test_the_beginning_of_a_thumbprint_in_the_store_will_do(
+    installation: Installation, digits: int
+) -> None:
+    command, bob = installation.command, installation.who(BOB).thumbprint
+    beginning = bob[:digits].upper()
+    assert command("ctl", "add", beginning, "black").out == f"added: black {bob}\n"
+    assert command("ctl", "show", beginning, "--json").json["thumbprint"] == bob
+    assert command("ctl", "remove", beginning).out == f"removed {bob}\n"
+    again = command("ctl", "remove", beginning, code=1).err
+    assert "not on the trust list" in again
+    command(
+        "ctl", "add", "ab" * 64, "black"
+    )  # not in the store: on the list it has a beginning
+    assert command("ctl", "remove", "ab" * 8).out == f"removed {'ab' * 64}\n"
+
+
+def test_a_beginning_of_several_thumbprints_is_not_enough(installation: Installation) -> None:
+    for end in ("0", "1"):
+        installation.command("ctl", "add", "ab" * 63 + "c" + end, "black")
+    told = installation.command("ctl", "remove", "ab" * 8, code=1).err
+    assert "2 certificates have a thumbprint that begins with" in told
+
+
 def test_white_and_expired(installation: Installation) -> None:
     command, frank = installation.command, installation.who(FRANK).thumbprint
     command("ctl", "add", frank, "white")

@@ -149,4 +149,31 @@ def test_an_explanation_of_a_mail_that_came_in(
     assert "alice@in.test: decrypt\n" in out
     assert f"    {alice.thumbprint[:16]}…: decrypted [aes-256-cbc]\n" in out
     assert f"    {gina.thumbprint[:16]}…: signed by its author [{GINA}]\n" in out
-    assert "copy 1 to alice@in.test: decrypted, reported in its header\n" in out
+    *above, results, signed_by, encrypted_layer, signed_layer = out.splitlines()
+    assert above[-1] == "copy 1 to alice@in.test: decrypted, reported in its header"
+    assert results.startswith("    Authentication-Results: ")
+    assert f"smime=pass body.smime-identifier={GINA}" in results
+    assert signed_by == f"    X-Smimefilter-Signed-By: {GINA}"
+    assert "Layer-1: encrypted; outcome=opened; cipher=aes-256-cbc" in encrypted_layer
+    assert "Layer-2: signed; form=clear; signature=good" in signed_layer
+    assert "signing certificate" not in out
+
+
+def test_what_would_be_written_into_an_incoming_mail(
+    installation: Installation, tmp_path: Path
+) -> None:
+    installation.command("policy", "set", ALICE, "subject-tags", "yes")
+    gina, mail = installation.who(GINA), letter(GINA, ALICE)
+    file = tmp_path / "mail.eml"
+    explain = ("explain", "--from", GINA, "--to", ALICE, "--json", str(file))
+    file.write_bytes(clear_signed(mail, gina, at=installation.people.now, chain=True))
+    plan = installation.command(*explain).json
+    (copy,) = plan["copies"]
+    assert [field.partition(":")[0] for field in copy["fields"]] == [
+        "Authentication-Results", "X-Smimefilter-Signed-By", "X-Smimefilter-Layer-1",
+    ]  # fmt: skip
+    assert copy["subject"].endswith(f" [signed by {GINA}]")
+    assert plan["signing"] == []
+    file.write_bytes(b"X-Smimefilter-Signed-By: boss@in.test\r\n" + mail)
+    (copy,) = installation.command(*explain).json["copies"]
+    assert (copy["fields"], copy["subject"]) == ([], None)

@@ -18,7 +18,8 @@ THUMBPRINT = "4f" * 64
 LINES = st.sampled_from(["Alice Example", "Ärztekammer Süd", "O'Neill & Sons, Ltd."])
 THUMBPRINTS = st.integers(0, 2**512 - 1).map(lambda number: f"{number:0128x}")
 PATTERNS = st.sampled_from([r"\[secure\]", r"^x\s*+y", "(a|b)c", "[a-z]{2,3}:", "ü.*z", " x "])
-TAGS = st.sampled_from(["[signed]", "(signed by {signer})", "[geprüft]"])
+TAGS = st.sampled_from(["[signed]", "(not good)", "{ok.}", "<geprüft>"])
+SIGNER_TAGS = TAGS | st.sampled_from(["(signed by {signer})", "[{signer} signed]"])
 SWITCHES = st.sampled_from(["yes", "no", True, False, "On", "false"])
 
 _WORDS: dict[str, type[StrEnum]] = {
@@ -54,10 +55,10 @@ _OTHERS: dict[str, st.SearchStrategy[Any]] = {
     "max-layers": st.integers(1, 16),
     "info-header-prefix": st.sampled_from(["X-Gateway-", "x-a-"]),
     "subject-tag-decrypted": TAGS,
-    "subject-tag-signed": TAGS,
+    "subject-tag-signed": SIGNER_TAGS,
     "subject-tag-invalid": TAGS,
     "subject-tag-untrusted": TAGS,
-    "decrypt-with": st.sampled_from([*map(str, p.DecryptWith), "x.test", "@x.test, b.test"])
+    "decrypt-with": st.sampled_from([*map(str, p.DecryptWith), "x.test", "@x.test, *.b.test"])
     | st.lists(st.sampled_from(["x.test", "bücher.example"]), min_size=1),
     "minimum-rsa-bits": st.integers(1024, 16384),
     "may-sign-for": st.lists(st.sampled_from(["a@x.test", "*@x.test", "Ü@bücher.example"])),

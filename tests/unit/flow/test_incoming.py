@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
@@ -22,7 +23,7 @@ from smimefilter.plan.opened import OpeningRules
 from smimefilter.plan.plan import Action, Decision, Plan
 from smimefilter.ports.journal import MailRecord
 from smimefilter.ports.relay import Outgoing
-from tests.support.pki import NOW, key_of
+from tests.support.pki import NOW, Issued, key_of, root
 from tests.support.plans import AUTHORITY, World, codes
 from tests.support.ring import Ring
 from tests.support.smime import clear_signed, encrypted, opaque_signed
@@ -150,6 +151,18 @@ def test_a_forged_report_alone_is_an_action_of_its_own() -> None:
     assert found.action is Action.CLEAN
 
 
+@pytest.mark.parametrize("forged", [b"X-Smimefilter-Signed-By: b@in.test\r\n", b""])
+async def test_mail_to_the_postmaster_of_no_domain_is_cleaned(forged: bytes) -> None:
+    where = World().set("global", info_header_prefix="X-Smimefilter-")
+    mail = clear_signed(letter(), where.person(ALICE))
+    found = plan_of(forged + mail, where, "postmaster").decisions[0]
+    assert found.action is (Action.CLEAN if forged else Action.UNTOUCHED)
+    assert (Because.FORGED_REPORT in codes(found)) is bool(forged)
+    _, copy, _ = await fate_and_copy(forged + mail, where, address="Postmaster")
+    assert copy.raw.endswith(mail)
+    assert forged not in copy.raw or not forged
+
+
 def record_of(plan: Plan, *fates: Fate) -> MailRecord:
     transaction = Transaction("id", ALICE, (Recipient(BOB),), letter())
     return MailRecord(transaction, plan, fates or (Delivered("q"),), 1.0, 1, "<1@out.test>")
@@ -175,6 +188,47 @@ async def test_a_new_key_is_told_of_once_also_where_nothing_is_learnt() -> None:
     assert event == "a correspondent signs with a new key"
     assert about["known"] == [known.thumbprint[:16]]
     await sut.write()  # nothing waits: the store would not bear it
+
+
+def is_new_key(where: World, signer: Issued) -> bool:
+    lesson = plan_of(clear_signed(letter(), signer), where).decisions[0].lesson
+    assert lesson is not None
+    return lesson.new_key
+
+
+STRANGER = root("A root that nobody trusts", key="p256")
+PAST = {"not_before": NOW - timedelta(days=400), "not_after": NOW - timedelta(days=30)}
+
+
+@pytest.mark.parametrize("special", [{}, PAST])
+def test_keys_of_trusted_and_of_expired_certificates_are_known(special: dict[str, Any]) -> None:
+    where = world()
+    one = key_of("p256", "the one that he has")
+    where.people[ALICE] = AUTHORITY.issue("alice", mail=ALICE, key=one, **special)
+    renewed = AUTHORITY.issue("alice", mail=ALICE, key=one)
+    other = AUTHORITY.issue("alice", mail=ALICE, key=key_of("p256", "another"))
+    assert not is_new_key(where, renewed)
+    assert is_new_key(where, other)
+
+
+@pytest.mark.parametrize("special", [{}, PAST])
+def test_an_untrusted_certificate_makes_no_key_known(special: dict[str, Any]) -> None:
+    where = world()
+    theirs = key_of("p256", "of whom nobody knows")
+    stored = STRANGER.issue("alice", mail=ALICE, key=theirs, **special)
+    where.people["stored"] = stored
+    newer = AUTHORITY.issue("alice", mail=ALICE, key=theirs)
+    assert not is_new_key(where, newer)  # nothing is known of her
+    known = where.person(ALICE)
+    plan = plan_of(clear_signed(letter(), newer), where)
+    assert plan.decisions[0].lesson is not None
+    assert plan.decisions[0].lesson.new_key
+    current = type("State", (), {"snapshot": where.moment().snapshot})()
+    snapshots = type("Snapshots", (), {"current": current})()
+    journal = Journal()
+    sut = Harvest(cast(Any, snapshots), cast(Any, None), cast(Any, None), journal, lambda: NOW)
+    sut.mail(record_of(plan))
+    assert journal.notes[0][1]["known"] == [known.thumbprint[:16]]
 
 
 def test_the_log_says_who_signed_and_what_it_is_worth(tmp_path: Any) -> None:

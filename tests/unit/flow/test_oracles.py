@@ -196,6 +196,9 @@ async def test_no_mail_waits_for_what_a_signer_within_cbc_would_need(
         ("any", "mallory@other.test", True),
         ("in.test, x.test", "mallory@other.test", True),
         ("x.test, other.test", "mallory@other.test", False),
+        ("*.in.test", "mallory@other.test", True),
+        ("other.test, *.test", "mallory@other.test", True),
+        ("*.other.test, *.n.test", "mallory@other.test", False),
     ],
 )
 async def test_whose_keys_open_a_mail(whose: str, address: str, opened: bool) -> None:

@@ -130,6 +130,27 @@ def test_leaves(fields: bytes, body: bytes, found_fields: bytes, found_body: byt
     )
 
 
+EUROPEAN = (
+    "Größere Änderungen müssen wir natürlich zuerst prüfen, bevor wir darüber entscheiden. ",
+    "L'été dernier, la société a préféré prévenir ses clients des délais, longs en août. ",
+    "Proszę o przesłanie dokumentów, które zostały podpisane w zeszły piątek po południu. ",
+)
+
+
+@pytest.mark.parametrize("text", EUROPEAN)
+@pytest.mark.parametrize("charset", ["utf-8", "iso-8859-15"])
+def test_european_text_stays_legible(text: str, charset: str) -> None:
+    body = text.encode(charset, "replace") * 100
+    assert b"quoted-printable" in clear(HEAD + b"Content-Type: text/plain\r\n\r\n" + body)
+
+
+@pytest.mark.parametrize("body", [bytes(range(128, 256)) * 400, "Привет, мир! ".encode() * 400])
+def test_what_would_not_be_legible_grows_by_little_more_than_a_third(body: bytes) -> None:
+    found = clear(HEAD + b"Content-Type: text/plain\r\n\r\n" + body)
+    assert b"base64" in found
+    assert len(found) < 1.4 * len(body)
+
+
 def test_only_the_part_that_needs_it_changes() -> None:
     raw = (
         HEAD + b"Content-Type: multipart/mixed; boundary=b\r\n"

@@ -8,14 +8,22 @@ import quopri
 import pytest
 from hypothesis import given
 
+from smimefilter.message import mime
 from smimefilter.message.mime import (
+    MOST_HEADERS,
+    MOST_PASSES,
+    MOST_TYPES,
+    Protected,
     is_calendar,
     is_pgp_encrypted,
     is_pgp_signed,
     is_said_protected,
     pkcs7_body,
     pkcs7_signature,
+    protected_parts,
 )
+from smimefilter.message.parameters import ContentType
+from smimefilter.message.parts import Part, Span
 from smimefilter.message.wire import Message
 from tests.support.odd_mail import RAW, TYPED
 
@@ -320,30 +328,100 @@ def test_the_search_for_a_calendar_has_an_end() -> None:
     assert not is_calendar(typed("multipart/mixed; boundary=b", headed))
 
 
+# parts that say to be protected
+
+ENCRYPTED = b"--b\r\nContent-Type: application/pkcs7-mime\r\n\r\nx\r\n"
+SIGNED = b"--b\r\nContent-Type: application/pkcs7-signature\r\n\r\nx\r\n"
+OPAQUE = b"--b\r\nContent-Type: application/pkcs7-mime; smime-type=signed-data\r\n\r\nx\r\n"
+BOTH = Protected.SIGNED | Protected.ENCRYPTED
+
+
+@pytest.mark.parametrize(
+    ("parts", "found"),
+    [
+        (b"--b\r\n\r\nx\r\n", Protected.NOTHING),
+        (ENCRYPTED, Protected.ENCRYPTED),
+        (SIGNED, Protected.SIGNED),
+        (OPAQUE, Protected.SIGNED),
+        (ENCRYPTED + OPAQUE, BOTH),
+        (SIGNED + b"--b\r\n\r\nx\r\n" + ENCRYPTED, BOTH),
+    ],
+)
+def test_protected_parts(parts: bytes, found: Protected) -> None:
+    assert protected_parts(typed("multipart/mixed; boundary=b", parts + b"--b--")) == found
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many bytes of Content-Types were read, one after the other."""
+    lengths: list[int] = []
+
+    def counting(value: bytes | None) -> ContentType:
+        lengths.append(len(value or b""))
+        return known(value)
+
+    known = mime.content_type
+    monkeypatch.setattr(mime, "content_type", counting)
+    return lengths
+
+
+def test_one_search_tells_all_of_the_protected_parts(read: list[int]) -> None:
+    parts = b"--b\r\n\r\nx\r\n" * 100
+    protected_parts(typed("multipart/mixed; boundary=b", parts))
+    assert len(read) <= 102
+
+
+def test_a_search_reads_only_so_much_of_content_types(read: list[int]) -> None:
+    part = b"--b\r\nContent-Type: text/plain" + b";a=" * 1000 + b"\r\n\r\nx\r\n"
+    message = typed("multipart/mixed; boundary=b", part * 900 + ENCRYPTED + INVITATION)
+    assert protected_parts(message) is Protected.NOTHING
+    assert sum(read) <= MOST_TYPES
+    assert not is_calendar(message)
+
+
+def test_a_search_reads_only_so_much_of_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths: list[int] = []
+
+    def counting(data: bytes, span: Span) -> Part:
+        part = at(data, span)
+        lengths.append(part.body.start - span.start)
+        return part
+
+    at = Part.at
+    monkeypatch.setattr(Part, "at", counting)
+    part = b"--b\r\n" + b"X: y\r\n" * 9000 + b"\r\nx\r\n"
+    message = typed("multipart/mixed; boundary=b", part * 100 + ENCRYPTED)
+    assert protected_parts(message) is Protected.NOTHING
+    assert sum(lengths[:-1]) <= MOST_HEADERS
+
+
+def test_a_search_looks_at_only_so_many_lines() -> None:
+    inner = b"--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n" + b"--cx\r\n" * 600
+    few = typed("multipart/mixed; boundary=b", inner * 10 + ENCRYPTED)
+    assert protected_parts(few) is Protected.ENCRYPTED
+    many = typed("multipart/mixed; boundary=b", inner * 100 + ENCRYPTED)
+    assert protected_parts(many) is Protected.NOTHING
+
+
+@pytest.mark.parametrize(
+    ("levels", "is_found"), [(MOST_PASSES - 1, True), (MOST_PASSES, False)]
+)
+def test_a_search_passes_over_a_mail_only_so_often(levels: int, is_found: bool) -> None:
+    opened = b"".join(
+        b"--b%d\r\nContent-Type: multipart/mixed; boundary=b%d\r\n\r\n" % (n, n + 1)
+        for n in range(levels)
+    )
+    last = b"--b%d\r\nContent-Type: text/calendar\r\n\r\n" % levels
+    message = typed("multipart/mixed; boundary=b0", opened + last + b"x\r\n" * 100_000)
+    assert is_calendar(message) is is_found
+
+
 @given(RAW | TYPED)
 def test_any_mail_is_looked_at(raw: bytes) -> None:
     message = Message(raw)
     is_calendar(message)
     looks = (pkcs7_body, pkcs7_signature, is_pgp_signed, is_pgp_encrypted)
     assert is_said_protected(message) or not any(look(message) for look in looks)
-
-
-def test_so_many_octets_of_types_and_no_more_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mail whose parts say their type at great length keeps nobody waiting."""
-    from smimefilter.message import mime, parameters
-
-    read: list[int] = []
-    real = mime.content_type
-
-    def counting(value: bytes | None) -> parameters.ContentType:
-        read.append(len((value or b"")[: mime.LONGEST]))
-        return real(value)
-
-    monkeypatch.setattr(mime, "content_type", counting)
-    part = b"--b\r\nContent-Type: text/plain" + b';a="\\""' * 4000 + b"\r\n\r\nz\r\n"
-    head = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
-    assert not mime.has_protected_part(Message(head + part * 200 + b"--b--\r\n"))
-    assert sum(read) <= (1 << 17) + 2 * mime.LONGEST
 
 
 def test_a_type_that_goes_on_and_on_is_in_doubt() -> None:

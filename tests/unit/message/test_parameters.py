@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smimefilter.message.parameters import content_type, transfer_encoding
+from smimefilter.message.parameters import (
+    LONGEST_READ,
+    MOST_PARAMETERS,
+    content_type,
+    transfer_encoding,
+)
 from tests.support.odd_mail import TYPED
 
 
@@ -52,6 +57,21 @@ def test_any_value_is_read(value: bytes) -> None:
 @pytest.mark.parametrize("unit", [b";", b"; a", b";a*0=", b'"', b"=", b" ", b';a="\\', b"a/"])
 def test_a_value_without_end_is_quick(unit: bytes) -> None:
     content_type(b"a/b; x=y" + unit * (1_000_000 // len(unit)))
+
+
+def test_of_many_parameters_some_are_read_and_all_are_doubtful() -> None:
+    named = b"".join(b";p%d=x" % n for n in range(2 * MOST_PARAMETERS))
+    found = content_type(b"a/b;boundary=b" + named[: LONGEST_READ - 20])
+    assert len(found.parameters) == MOST_PARAMETERS
+    assert found.doubtful == set(found.parameters)
+
+
+def test_of_a_long_value_the_beginning_is_read_and_all_is_doubtful() -> None:
+    padding = b'; x="' + b"x" * LONGEST_READ + b'"'
+    found = content_type(b"a/b; boundary=b" + padding + b"; protocol=c")
+    assert "protocol" not in found.parameters
+    assert found.doubtful == {"boundary", "x"}
+    assert not content_type(b'a/b; boundary=b; x="' + b"x" * 1000 + b'"').doubtful
 
 
 @pytest.mark.parametrize(

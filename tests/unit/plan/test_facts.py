@@ -9,7 +9,9 @@ from typing import Final
 import pytest
 from hypothesis import given
 
+from smimefilter.message.headers import LONGEST_LIST
 from smimefilter.message.wire import HeaderTooLarge, Message
+from smimefilter.plan import facts
 from smimefilter.plan.facts import Mail
 from smimefilter.plan.plan import Action
 from smimefilter.policy.patterns import read_pattern
@@ -179,3 +181,35 @@ def test_a_header_that_is_too_large_is_said_to_be() -> None:
 )
 def test_the_message_id_is_made_fit_for_a_log(header: bytes, expected: str) -> None:
     assert Mail(Message(header + b"\r\nbody")).message_id == expected
+
+
+def test_of_long_lists_of_addresses_only_so_much_is_read() -> None:
+    one = b"To: " + b", ".join(b"a%d@x.test" % n for n in range(1000)) + b"\r\n"
+    found = mail(one + b"Cc: b@x.test\r\n\r\n")
+    assert "b@x.test" in found.visible
+    found = mail(one * (LONGEST_LIST // len(one) + 1) + b"Cc: b@x.test\r\n\r\n")
+    assert "b@x.test" not in found.visible
+    assert mail(b"From: " + b"(x)" * LONGEST_LIST + b"a@x.test\r\n\r\n").author is None
+
+
+def test_what_many_recipients_ask_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def counting(name: str) -> None:
+        known = getattr(facts, name)
+
+        def called(*args: object) -> object:
+            asked.append(name)
+            return known(*args)
+
+        monkeypatch.setattr(facts, name, called)
+
+    counting("cleaned")
+    counting("protected_parts")
+    found = mail(b"Content-Type: multipart/mixed; boundary=b\r\nX-Ours-A: b\r\n\r\n--b\r\n\r\n")
+    for _ in range(3):
+        assert found.is_forged("X-Ours-", "gw.test", ())
+        assert not found.is_forged("X-Theirs-", "gw.test", ())
+        assert not found.is_said_protected
+        assert not found.protected_parts
+    assert sorted(asked) == ["cleaned", "cleaned", "protected_parts"]

@@ -12,6 +12,7 @@ from smimefilter.policy import preferences
 from smimefilter.policy.preferences import (
     ADDITIONAL_CERTIFICATES,
     ALL,
+    DECRYPT_WITH,
     ENCRYPT,
     ENCRYPT_TRIGGER_HEADER,
     ENCRYPT_TRIGGER_SENSITIVITY,
@@ -26,6 +27,8 @@ from smimefilter.policy.preferences import (
     RESET,
     SIGN,
     SKIP_SIGNED,
+    SUBJECT_TAG_DECRYPTED,
+    SUBJECT_TAG_SIGNED,
     BadValue,
     Encrypt,
     Locality,
@@ -55,6 +58,9 @@ def test_constants_are_named_after_their_preference() -> None:
         (ENCRYPT, "mandatory", Encrypt.MANDATORY),
         (ENCRYPT, " Mandatory ", Encrypt.MANDATORY),
         (LOCALITY, "internal", Locality.INTERNAL),
+        (SUBJECT_TAG_DECRYPTED, " {ok.} ", "{ok.}"),
+        (SUBJECT_TAG_SIGNED, "<signed by {signer}>", "<signed by {signer}>"),
+        (DECRYPT_WITH, "*.Bücher.example, @in.test", ("*.xn--bcher-kva.example", "in.test")),
         (SIGN, "never", Sign.NEVER),
         (ON_MISSING_CERTIFICATE, "send-clear", OnMissing.SEND_CLEAR),
         (SKIP_SIGNED, "no", False),
@@ -94,6 +100,40 @@ def test_a_thumbprint_with_colons() -> None:
     ("wanted", "raw", "hint"),
     [
         (ENCRYPT, "madatory", "did you mean 'mandatory'?"),
+        *(
+            (SUBJECT_TAG_DECRYPTED, tag, "a text in brackets")
+            for tag in (
+                "!!",
+                "[!!]",
+                "[ !! ]",
+                "decrypted",
+                "[decrypted",
+                "[decrypted)",
+                "[de[crypt]ed]",
+                "[decrypted] [x]",
+                "[by {signer}]",
+                "[{decrypted}]",
+                "{{decrypted}}",
+                "[]",
+                "",
+            )
+        ),
+        *(
+            (SUBJECT_TAG_SIGNED, tag, "but {signer}")
+            for tag in (
+                "{signer}",
+                "[{signer}]",
+                "[by {name}]",
+                "[by {signer} {signer}]",
+                "signed {signer}",
+            )
+        ),
+        (SUBJECT_TAG_SIGNED, f"[{'x' * 60}]", "at most 60"),
+        (DECRYPT_WITH, "*", "*.example.com"),
+        (SUBJECT_TAG_DECRYPTED, "{signer}", "a text in brackets"),
+        (DECRYPT_WITH, "*.", "empty"),
+        (DECRYPT_WITH, "in.test, *@out.test", "*.example.com"),
+        (DECRYPT_WITH, "a.*.test", "*.example.com"),
         (ENCRYPT, "no", "did you mean 'never'?"),
         (ENCRYPT, False, "did you mean 'never'?"),
         (ENCRYPT, True, "never, allow or mandatory"),
