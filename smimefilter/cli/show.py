@@ -108,8 +108,8 @@ def everything(things: Iterable[list[tuple[str, Any]]], json_: bool) -> None:
 
 
 def summary(done: Summary, json_: bool) -> None:
-    """What an import added, what was there, what was refused and why; exit code 1 when
-    something was refused."""
+    """What an import added or replaced, what was there, what was refused and why; exit code 1
+    when something was refused."""
     if json_:
         as_json([asdict(item) for item in done.items])
     else:
@@ -118,6 +118,9 @@ def summary(done: Summary, json_: bool) -> None:
             thumbprint = f" {item.thumbprint[:16]}" if item.thumbprint else ""
             reason = f": {item.reason}" if item.reason else ""
             say(f"{item.outcome}: {item.what}{thumbprint}{key}{reason}")
-        say(", ".join(f"{done.count(outcome)} {outcome}" for outcome in Outcome))
+        counts = {outcome: done.count(outcome) for outcome in Outcome}
+        if not counts[Outcome.REPLACED]:  # it seldom is
+            del counts[Outcome.REPLACED]
+        say(", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
     if done.count(Outcome.REFUSED):
         raise typer.Exit(1)

@@ -57,6 +57,7 @@ class Outcome(StrEnum):
     """What became of an item."""
 
     ADDED = "added"
+    REPLACED = "replaced"  # a private key, which was there and could not be opened
     PRESENT = "already there"
     REFUSED = "refused"
 
@@ -142,11 +143,13 @@ async def import_keys(
     there = [stored[one] for one in with_key if one in stored]
     spoilt = [key for key in there if not _opens(key, sealer)]
     new = await store.add_with_keys(certificates, keys, _origin(sources), spoilt)
-    had_key = stored.keys() - {key.thumbprint for key in spoilt}
+    added, replaced = with_key - stored.keys(), {key.thumbprint for key in spoilt}
     items = [
         _item(
             one,
-            _outcome(is_new or one.thumbprint in with_key - had_key),
+            Outcome.REPLACED
+            if one.thumbprint in replaced
+            else _outcome(is_new or one.thumbprint in added),
             with_key=one.thumbprint in with_key,
         )
         for one, is_new in zip(certificates, new, strict=True)

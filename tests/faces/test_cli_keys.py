@@ -59,7 +59,8 @@ def test_a_key_that_cannot_be_opened_is_told_of_and_replaced(
     assert alice[:16] in bad["about"]
     file = str(people.identity(ALICE))
     done = command("key", "import", file, "--password-file", str(people.password_file))
-    assert done.out.splitlines()[-1].startswith("1 added, ")
+    assert f"replaced: CN=alice {alice[:16]} with its private key\n" in done.out
+    assert done.out.splitlines()[-1].startswith("0 added, 1 replaced, ")
     findings = command("doctor", "--json", code=1).json
     assert not [one for one in findings if "smimefilter key import" in one["mend"]]
 
