@@ -178,6 +178,11 @@ async def ended(runner: web.BaseRunner[Any]) -> None:
             connection.transport.abort()
     await runner.cleanup()
     await asyncio.sleep(0.02)  # for what is closing
+    selector: Any = asyncio.get_running_loop()._selector  # type: ignore[attr-defined]
+    for _ in range(100):  # and for whoever is not done with shaking hands, or with parting
+        if len(selector.get_map()) <= 1:  # the loop's own
+            break
+        await asyncio.sleep(0.02)
 
 
 def issue_for(authority: Issued, csr: bytes, **special: Any) -> Certificate:
