@@ -31,7 +31,7 @@ from smimefilter.ports.keys import KeyRing
 from smimefilter.ports.stores import CertificateEntry, Certificates, Shelf
 
 SHORTEST_PREFIX: Final = 8  # hex digits of a thumbprint
-_LONGEST_CHAIN: Final = 10
+LONGEST_CHAIN: Final = 10
 _LISTED_WITH: Final = {
     Shelf.CERTIFICATES: "list them with: smimefilter certificate list",
     Shelf.ROOTS: "list them with: smimefilter root list",
@@ -200,7 +200,7 @@ async def chain_of(store: Certificates, certificate: Certificate) -> tuple[Certi
     authorities = [entry.certificate for entry in entries if entry.certificate.is_ca]
     chain: list[Certificate] = []
     last = certificate
-    while not last.is_self_issued and len(chain) < _LONGEST_CHAIN:
+    while not last.is_self_issued and len(chain) < LONGEST_CHAIN:
         above = next((one for one in authorities if issued_by(last, one)), None)
         if above is None or above in chain:
             break

@@ -252,7 +252,7 @@ class _Way:
                 chunks = await self._worked(prepared.chunks, copy)
                 out = self._outgoing(copy, [received, *chunks])
                 fates = await self._by.relay.deliver(out)
-                if _must_go_closed(fates, malleable=prepared.is_malleable(copy)):
+                if _must_go_closed(fates, copy, prepared):
                     fates = await self._as_it_came(copy, prepared, received) or fates
             except MailError as error:
                 fates = [_fate_of(error)] * len(copy.recipients)
@@ -317,12 +317,13 @@ def _message(content: bytes) -> Message:
     return message
 
 
-def _must_go_closed(fates: Sequence[Fate], *, malleable: bool) -> bool:
+def _must_go_closed(fates: Sequence[Fate], copy: Copy, prepared: Prepared) -> bool:
     """Whether a copy is to be tried as it came: the next hop cannot take it, or it refuses one
     that anybody may have made of another's mail, and what it refuses tells of the text."""
     if any(isinstance(fate, Unfit) for fate in fates):
         return True
-    return malleable and all(isinstance(fate, Refused) for fate in fates)
+    refused = all(isinstance(fate, Refused) for fate in fates)
+    return refused and prepared.is_malleable(copy)
 
 
 def _eight_bit(params: tuple[str, ...]) -> tuple[str, ...]:

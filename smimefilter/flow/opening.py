@@ -53,7 +53,6 @@ from smimefilter.message.mime import (
     is_said_protected,
     is_said_signed,
     pkcs7_body,
-    protected_parts,
 )
 from smimefilter.message.protect import (
     Within,
@@ -235,7 +234,7 @@ class _Opener:
                 self._stripped = found
         if self._kept is not None and self._fields is not None:
             self._kept = restored(self._kept, self._fields)
-        parts = Protected.NOTHING if self._layers else protected_parts(message)
+        parts = Protected.NOTHING if self._layers else self._mail.protected_parts
         return Opening(
             tuple(self._layers), self._kept, self._stripped,
             partly_signed=Protected.SIGNED in parts,

@@ -144,7 +144,7 @@ def _names(certificate: Certificate) -> _Pairs:
 
 def _results(opening: Opening) -> Iterator[str]:
     """One result for each signer of the outermost signed layer."""
-    outermost = next((one for one in opening.layers if isinstance(one, SignedLayer)), None)
+    outermost = next(iter(opening.signed_layers), None)
     if outermost is None:
         yield "smime=none"
         return

@@ -8,7 +8,6 @@ Raises `AdminError`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -22,16 +21,15 @@ from smimefilter.base.errors import AdminError
 from smimefilter.pki.build import KEY_KINDS
 from smimefilter.pki.certificate import Certificate, UnreadableCertificate, is_ca
 from smimefilter.pki.privatekey import belongs_together
+from smimefilter.policy.kinds import URL
 
-from .certificates import issued_by
+from .certificates import LONGEST_CHAIN, issued_by
 from .new_authority import weakness
 
 SKEW: Final = timedelta(hours=24)  # certificates may begin a little later
-LONGEST_CHAIN: Final = 10
 LONGEST_NAME: Final = 64  # characters; ub-common-name, ub-organization-name
 LONGEST_DAYS: Final = 36_500
 _USES: Final = frozenset({"1.3.6.1.5.5.7.3.4", "2.5.29.37.0"})  # emailProtection, any
-_URL: Final = re.compile(r"(?:https?|ldap)://[!-~]{1,500}")
 _NAMES: Final = ("common_name", "organisation", "given_name", "surname")
 
 
@@ -81,7 +79,9 @@ class Wanted:
         if not 1 <= self.days <= LONGEST_DAYS:
             yield f"a certificate is valid for 1 to {LONGEST_DAYS} days, not {self.days}"
         for url in filter(None, (self.crl_url, self.issuer_url)):
-            if not _URL.fullmatch(url):
+            try:
+                URL.read(url)
+            except ValueError:
                 yield f"'{url[:60]}' is no URL that a certificate can name"
 
 

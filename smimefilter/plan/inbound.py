@@ -194,8 +194,7 @@ def _changes(opening: Opening, reading: Reading) -> bool:
 
 
 def _signers(opening: Opening) -> tuple[SignerReport, ...]:
-    layers = (layer for layer in opening.layers if isinstance(layer, SignedLayer))
-    return tuple(signer for layer in layers for signer in layer.signers)
+    return tuple(signer for layer in opening.signed_layers for signer in layer.signers)
 
 
 def _action(opening: Opening) -> Action:
@@ -204,7 +203,7 @@ def _action(opening: Opening) -> Action:
         return Action.DECRYPT
     if opening.closed is not None:
         return Action.UNDECRYPTABLE
-    if any(isinstance(layer, SignedLayer) for layer in opening.layers):
+    if opening.signed_layers:
         return Action.VERIFY
     return Action.OPEN if opening.layers or opening.partly else Action.UNTOUCHED
 

@@ -31,7 +31,7 @@ class OpeningRules:
     decrypt: bool = True
     verify: bool = True
     depth: int = 8  # layers
-    keys_for: tuple[str, ...] = ()  # private keys of these addresses, or @domains; none: all
+    keys_for: tuple[str, ...] = ()  # private keys of these: a@b.c, @b.c, *.b.c; none: all
 
 
 class Outcome(StrEnum):
@@ -133,7 +133,7 @@ class Opening:
     def signed_by(self) -> SignerReport | None:
         """The signer that the whole mail is signed by: that of the outermost signed layer,
         where it is good and no layer is bad. None where there is none."""
-        outermost = next((one for one in self.layers if isinstance(one, SignedLayer)), None)
+        outermost = next(iter(self.signed_layers), None)
         if outermost is None or Signature.BAD in self.signatures:
             return None
         best = outermost.best
@@ -144,9 +144,13 @@ class Opening:
         """What each signed layer is worth; a layer without a signer that can be read is bad."""
         return [
             layer.best.signature if layer.best else Signature.BAD
-            for layer in self.layers
-            if isinstance(layer, SignedLayer)
+            for layer in self.signed_layers
         ]
+
+    @property
+    def signed_layers(self) -> list[SignedLayer]:
+        """Those that are signed, outermost first."""
+        return [layer for layer in self.layers if isinstance(layer, SignedLayer)]
 
     @property
     def partly(self) -> bool:
@@ -156,36 +160,37 @@ class Opening:
     @property
     def was_decrypted(self) -> bool:
         """Whether a layer was decrypted."""
-        return any(
-            isinstance(layer, EncryptedLayer) and layer.outcome is Outcome.OPENED
-            for layer in self.layers
-        )
+        return self._decrypted is not None
+
+    @property
+    def _decrypted(self) -> EncryptedLayer | None:
+        """The first layer that was decrypted."""
+        for layer in self.layers:
+            if isinstance(layer, EncryptedLayer) and layer.outcome is Outcome.OPENED:
+                return layer
+        return None
 
     @property
     def changed(self) -> tuple[str, ...]:
         """Protected header fields that are other ones outside."""
-        layers = (layer for layer in self.layers if isinstance(layer, SignedLayer))
-        return tuple(dict.fromkeys(name for layer in layers for name in layer.changed))
+        names = (name for layer in self.signed_layers for name in layer.changed)
+        return tuple(dict.fromkeys(names))
 
     @property
     def is_malleable(self) -> bool:
         """Whether what was decrypted may be anybody's: nothing authenticates it."""
-        opened = (
-            layer
-            for layer in self.layers
-            if isinstance(layer, EncryptedLayer) and layer.outcome is Outcome.OPENED
-        )
-        first = next(opened, None)
+        first = self._decrypted
         return first is not None and not first.authenticated
 
     @property
     def as_if_failed(self) -> Opening | None:
         """The mail as it would be if its first encrypted layer could not be decrypted, where
         that one was; None where none was."""
-        for number, layer in enumerate(self.layers):
-            if isinstance(layer, EncryptedLayer) and layer.outcome is Outcome.OPENED:
-                return Opening((*self.layers[:number], EncryptedLayer(Outcome.FAILED)))
-        return None
+        first = self._decrypted
+        if first is None:
+            return None
+        outside = self.layers[: self.layers.index(first)]
+        return Opening((*outside, EncryptedLayer(Outcome.FAILED)))
 
     @property
     def closed(self) -> EncryptedLayer | CompressedLayer | None:
@@ -253,7 +258,7 @@ def lesson(
     signer = opening.signed_by
     reads = signer.capabilities if signer else None
     if signer is None and not trusted:
-        outermost = next((one for one in opening.layers if isinstance(one, SignedLayer)), None)
+        outermost = next(iter(opening.signed_layers), None)
         best = outermost.best if outermost else None
         if best is not None and best.signature is Signature.UNTRUSTED:
             signer = best if author in best.addresses else None
