@@ -122,6 +122,7 @@ class AuthorityDesk:
         self._not_renewed: set[str] = set()  # ids of CAs whose CRL could not be made anew
         self._signers: dict[str, Identity] = {}
         self._default: tuple[datetime, Authority | None] = (clock(), None)
+        self._asking = asyncio.Lock()  # for the default: one asks, the others get its answer
 
     async def create(self, wanted: NewAuthority) -> tuple[Authority, Authority]:
         """Make a root and an intermediate; both are stored with their keys and first CRLs."""
@@ -230,9 +231,14 @@ class AuthorityDesk:
 
     async def issue(self, order: Order) -> Issued | NotIssued:
         """Issue, or give again what was issued for the order before."""
-        before = await self._authorities.issued_for(order.id)
-        if before is not None and before.der is not None:
-            return Issued(Certificate(before.der))
+        outcome = await self._certified(order)
+        if isinstance(outcome, NotIssued):
+            before = await self._authorities.issued_for(order.id)
+            known = before.der if before is not None else None
+            return Issued(Certificate(known)) if known is not None else outcome
+        return outcome
+
+    async def _certified(self, order: Order) -> Issued | NotIssued:
         try:
             found = await self._issuing_one()
         except AdminError as error:
@@ -259,10 +265,12 @@ class AuthorityDesk:
             digest=order.digest,
         )
         certificate = certify(profile, request.public_key(), signer)
-        thumbprint = found.certificate.thumbprint
-        await self._authorities.record(
-            IssuedCertificate(thumbprint, certificate.serial, order.id, certificate.der)
+        new = IssuedCertificate(
+            found.certificate.thumbprint, certificate.serial, order.id, certificate.der
         )
+        kept = await self._authorities.record(new)
+        if kept is not new and kept.der is not None:
+            return Issued(Certificate(kept.der))
         return Issued(certificate, (found.certificate,))
 
     async def _unfit(self, certificate: Certificate) -> str:
@@ -284,11 +292,12 @@ class AuthorityDesk:
     async def _issuing_one(self) -> Authority:
         """The default CA, as it was within the last moments: of thousands of orders not each
         asks the database."""
-        until, found = self._default
-        if found is None or self._clock() >= until:
-            found = await self.find()
-            self._default = self._clock() + REMEMBERED, found
-        return found
+        async with self._asking:
+            until, found = self._default
+            if found is None or self._clock() >= until:
+                found = await self.find()
+                self._default = self._clock() + REMEMBERED, found
+            return found
 
     async def test(self) -> str:
         """Whether there is a CA that can issue. Raises `HandlerTrouble`."""

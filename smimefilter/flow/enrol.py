@@ -39,7 +39,9 @@ from .wanted import Wanted
 
 T = TypeVar("T")
 
-AT_ONCE: Final = 200  # requests worked on together
+AT_ONCE: Final = 200  # requests stored together
+PART: Final = 50  # requests worked on together
+PARTS: Final = 2  # at once: while one is asked for, the keys of the next are made
 _FAILED: Final = frozenset({RequestState.REFUSED, RequestState.GIVEN_UP})
 _NOTHING: Final = "nothing was requested: mend the file"
 BATCH: Final = 32  # hex digits of a batch: of what is in the file, so that it can be resumed
@@ -176,14 +178,21 @@ class Bulk:
         for one in ended:
             done(one)
         left = [one for one in stored if one.state is RequestState.PENDING]
-        results = list(ended)
-        for part in _parts(left, AT_ONCE):
-            worked = await self._desk.work([one.id for one in part])
+        room = asyncio.Semaphore(PARTS)
+
+        async def work(part: Sequence[StoredRequest]) -> list[StoredRequest]:
+            async with room:
+                worked = await self._desk.work([one.id for one in part])
             for one in worked:
                 done(one)
-            results += worked
-            await asyncio.sleep(0)
-        return results
+            return worked
+
+        parts = [asyncio.create_task(work(part)) for part in _parts(left, PART)]
+        try:
+            return ended + [one for part in parts for one in await part]
+        finally:
+            for task in parts:
+                task.cancel()
 
 
 def _parts(found: Sequence[T], size: int) -> Iterable[Sequence[T]]:

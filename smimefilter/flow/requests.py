@@ -18,8 +18,10 @@ import asyncio
 import base64
 import hashlib
 import json
+import os
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -144,6 +146,7 @@ class RequestDesk:
         self._finish = finish
         self._chance = chance
         self._give_up = give_up
+        self._makers = ThreadPoolExecutor(os.cpu_count(), "keys")
 
     async def submit(
         self,
@@ -190,13 +193,13 @@ class RequestDesk:
         """Go on with these now, as far as nobody else is at them; how they stand."""
         now = self._clock()
         lease, claimed = await self._requests.claim(now, now + LEASE, len(ids) or 1, ids)
-        return list(await asyncio.gather(*(self._go_on(lease, one) for one in claimed)))
+        return await self._all(lease, claimed)
 
     async def work_due(self, most: int) -> int:
         """Go on with what is due; how many."""
         now = self._clock()
         lease, claimed = await self._requests.claim(now, now + LEASE, most)
-        await asyncio.gather(*(self._go_on(lease, one) for one in claimed))
+        await self._all(lease, claimed)
         return len(claimed)
 
     async def find(self, id_: str) -> StoredRequest:
@@ -288,13 +291,37 @@ class RequestDesk:
             ids, [AuditRecord(now, id_, "deleted") for id_ in ids]
         )
 
+    async def _all(self, lease: str, claimed: Sequence[StoredRequest]) -> list[StoredRequest]:
+        """Go on with each. The keys of all are made first: what comes then for all at the
+        same time is stored together."""
+        loop = asyncio.get_running_loop()
+        keys = {
+            one.id: loop.run_in_executor(self._makers, generate_key, _wanted(one).key)
+            for one in claimed
+            if self._opened(one).key is None and not one.thumbprint
+        }
+        try:
+            if keys:
+                await asyncio.wait(keys.values())
+            return list(
+                await asyncio.gather(
+                    *(self._go_on(lease, one, keys.get(one.id)) for one in claimed)
+                )
+            )
+        finally:
+            for key in keys.values():
+                key.cancel()
+
     # the way of one
 
-    async def _go_on(self, lease: str, request: StoredRequest) -> StoredRequest:
+    async def _go_on(
+        self, lease: str, request: StoredRequest, key: asyncio.Future[PrivateKeyTypes] | None
+    ) -> StoredRequest:
         try:
             if request.thumbprint:  # issued, and something left to do
                 return await self._finished(lease, request)
-            request = await self._with_key(lease, request)
+            if key is not None:
+                request = await self._with_key(lease, request, await key)
             return await self._asked(lease, request)
         except _Lost:
             return request
@@ -309,13 +336,12 @@ class RequestDesk:
         self._journal.trouble("request not worked on: defect", error, request=request.id)
         return await self._again(lease, request, "trouble of our own, see the log")
 
-    async def _with_key(self, lease: str, request: StoredRequest) -> StoredRequest:
-        """The request with a key, which is stored before anybody is asked."""
-        found = self._opened(request)
-        if found.key is not None:
-            return request
-        key = await asyncio.to_thread(generate_key, _wanted(request).key)
-        sealed = self._sealed(request.id, replace(found, key=key_pkcs8(key)))
+    async def _with_key(
+        self, lease: str, request: StoredRequest, key: PrivateKeyTypes
+    ) -> StoredRequest:
+        """The request with its key, which is stored before anybody is asked."""
+        found = replace(self._opened(request), key=key_pkcs8(key))
+        sealed = self._sealed(request.id, found)
         request = replace(request, secrets=sealed, outcome="key made")
         if not await self._requests.keep(lease, request):
             raise _Lost
@@ -429,7 +455,7 @@ class RequestDesk:
             return request
         now = self._clock()
         again, claimed = await self._requests.claim(now, now + LEASE, 1, [request.id])
-        return await self._go_on(again, claimed[0]) if claimed else request
+        return await self._go_on(again, claimed[0], None) if claimed else request
 
     async def _finished(self, lease: str, request: StoredRequest) -> StoredRequest:
         """What is left when the certificate is in the store, step by step."""

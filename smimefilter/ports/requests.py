@@ -185,8 +185,9 @@ class Authorities(Protocol):
     async def issued_for(self, request: str) -> IssuedCertificate | None:
         """What was issued for a request already."""
 
-    async def record(self, issued: IssuedCertificate) -> None:
-        """Note a certificate before anybody gets it."""
+    async def record(self, issued: IssuedCertificate) -> IssuedCertificate:
+        """Note a certificate before anybody gets it; or what was noted for its request
+        before, which counts then."""
 
     async def find(self, authority: str, serial: int) -> IssuedCertificate | None:
         """One by its serial."""

@@ -22,6 +22,7 @@ from .certs import add_certificates, add_keys
 from .engine import Sessions, Transaction
 from .requests import note
 from .tables import authorities, crls, handlers, issued, moment, private_keys, seconds
+from .together import Together
 
 _a: Final = authorities.c
 _i: Final = issued.c
@@ -32,6 +33,7 @@ class SqlAuthorities:
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions: Final = sessions
+        self._books: Final = Together(sessions.keeping_books)
 
     async def create(
         self,
@@ -91,10 +93,18 @@ class SqlAuthorities:
         """What was issued for a request already."""
         return await self._one(sa.select(issued).where(_i.request == request))
 
-    async def record(self, one: IssuedCertificate) -> None:
-        """Note a certificate before anybody gets it."""
-        async with self._sessions.keeping_books() as transaction:
+    async def record(self, one: IssuedCertificate) -> IssuedCertificate:
+        """Note a certificate before anybody gets it; or what was noted for its request
+        before, which counts then."""
+
+        async def change(transaction: Transaction) -> IssuedCertificate:
+            before = sa.select(issued).where(_i.request == one.request)
+            if one.request and (row := (await transaction.read(before)).first()) is not None:
+                return _issued(row)
             await transaction.write(sa.insert(issued), [_row(one)])
+            return one
+
+        return await self._books.make(change)
 
     async def find(self, authority: str, serial: int) -> IssuedCertificate | None:
         """One by its serial."""

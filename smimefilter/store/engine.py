@@ -11,9 +11,10 @@ No error of SQLAlchemy or its drivers leaves this room: while running they becom
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -89,6 +90,8 @@ class Sessions:
             {} if sqlite else {"isolation_level": "REPEATABLE READ"}
         )
         self._check: bytes | None = None
+        # SQLite has others wait by sleeping longer and longer; ours are woken when it is free
+        self._turn: Final = asyncio.Lock() if sqlite else nullcontext()
 
     def hold(self, check: bytes) -> None:
         """From now on nothing is written, and no state read, once the database is under
@@ -128,7 +131,7 @@ class Sessions:
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[tuple[Transaction, AsyncConnection]]:
         try:
-            async with self._engine.connect() as connection:
+            async with self._turn, self._engine.connect() as connection:
                 await connection.execution_options(**WRITES)
                 self.still_ours((await connection.execute(_TAKE_TURN)).scalar_one())
                 transaction = Transaction(connection)

@@ -20,6 +20,7 @@ from smimefilter.ports.stores import Shelf, WrappedKey
 from .certs import add_certificates, add_keys
 from .engine import Sessions, Transaction
 from .tables import audit, moment, requests, seconds
+from .together import Together
 
 _c: Final = requests.c
 _FREE: Final[dict[str, Any]] = {"leased_until": 0, "lease": ""}
@@ -32,6 +33,8 @@ class SqlRequests:
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions: Final = sessions
+        self._books: Final = Together(sessions.keeping_books)
+        self._stock: Final = Together(sessions.writing)
 
     async def add(
         self, requests_: Sequence[StoredRequest], records: Sequence[AuditRecord]
@@ -77,12 +80,15 @@ class SqlRequests:
         """Store how far it is, and keep it, `until` then if a time is given; False where the
         lease is another one's by now."""
         row = _row(request) | ({"leased_until": seconds(until)} if until else {})
-        async with self._sessions.keeping_books() as transaction:
-            ours = sa.update(requests).where(_c.id == request.id, _c.lease == lease)
+        ours = sa.update(requests).where(_c.id == request.id, _c.lease == lease)
+
+        async def change(transaction: Transaction) -> bool:
             if not await transaction.write(ours.values(row)):
                 return False
             await note(transaction, records)
             return True
+
+        return await self._books.make(change)
 
     async def settle(
         self,
@@ -94,9 +100,9 @@ class SqlRequests:
         keys: Sequence[WrappedKey] = (),
     ) -> bool:
         """Store how it went and let go of it, with what was issued, at once."""
-        begin = self._sessions.writing if certificates else self._sessions.keeping_books
-        async with begin() as transaction:
-            ours = sa.update(requests).where(_c.id == request.id, _c.lease == lease)
+        ours = sa.update(requests).where(_c.id == request.id, _c.lease == lease)
+
+        async def change(transaction: Transaction) -> bool:
             if not await transaction.write(ours.values(_row(request) | _FREE)):
                 return False
             origin = f"request {request.id[:8]}"
@@ -104,6 +110,8 @@ class SqlRequests:
             await add_keys(transaction, keys)
             await note(transaction, records)
             return True
+
+        return await (self._stock if certificates else self._books).make(change)
 
     async def reschedule(self, ids: Collection[str], now: datetime, give_up: datetime) -> int:
         """Make pending ones due now, and those that were given up pending until another day;

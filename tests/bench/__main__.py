@@ -78,6 +78,19 @@ def trust() -> list[Row]:
     ]  # fmt: skip
 
 
+def bulk() -> Row:
+    """Requests of a file by the built-in CA, beside the making of their keys alone, on all
+    cores."""
+    command = [sys.executable, "-m", "tests.bench.bulk"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    found = json.loads(done.stdout)
+    value, against = found["requests"], found["keys"]
+    ratio = round(value / against, 3)
+    return Row(
+        "bulk", round(value, 1), "requests/s", round(against, 1), ratio, 0.85, ratio >= 0.85
+    )
+
+
 def memory(installation: Installation, name: str, size: int, bar: float) -> Row:
     """Peak memory above idle while one large mail is signed and encrypted."""
     installation.restart()
@@ -102,8 +115,10 @@ def main() -> None:
     console = Console()
     rows = []
     with tempfile.TemporaryDirectory() as home, Progress(console=console) as progress:
-        task = progress.add_task("measuring", total=4)
+        task = progress.add_task("measuring", total=5)
         rows += trust()
+        progress.advance(task)
+        rows.append(bulk())
         progress.advance(task)
         with Installation(Path(home)) as installation:
             rows.append(outbound(installation, "outbound-5k", 5_000, 1500, 0.40))

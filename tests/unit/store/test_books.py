@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from smimefilter.ports.requests import IssuedCertificate
 from smimefilter.ports.stores import ActiveUser, CrlSource
 from smimefilter.store.database import Database
 from smimefilter.trust.verdict import Purpose
@@ -192,3 +193,12 @@ async def test_one_address_for_both_purposes(still: Database) -> None:
     both = [ActiveUser("a@b.test", purpose, NOW) for purpose in (Purpose.ENCRYPT, Purpose.SIGN)]
     await still.active_users.put(both, NOW - HOUR)
     assert await still.active_users.since(NOW) == both
+
+
+async def test_what_was_issued_first_for_a_request_counts(still: Database) -> None:
+    first = IssuedCertificate("ca", 1, "request", b"first")
+    second = IssuedCertificate("ca", 2, "request", b"second")
+    books = still.authorities
+    assert await books.record(first) == first
+    assert await books.record(second) == first
+    assert await books.issued("ca") == [first]
