@@ -19,11 +19,13 @@ class Books:
     def __init__(self) -> None:
         self.there: list[str] = []
         self.transactions = 0
+        self.begun = asyncio.Event()
         self._writing: list[str] = []
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Transaction]:
         self.transactions += 1
+        self.begun.set()
         self._writing = []
         await asyncio.sleep(0)
         yield cast("Transaction", self)
@@ -56,8 +58,7 @@ async def test_what_comes_while_a_transaction_is_made_is_in_the_next() -> None:
     books = Books()
     together = Together(books.begin)
     first = change(together, "a")
-    while not books.transactions:
-        await asyncio.sleep(0)
+    await books.begun.wait()
     others = [change(together, word) for word in "bc"]
     await asyncio.gather(first, *others)
     assert (books.there, books.transactions) == (["a", "b", "c"], 2)
@@ -70,7 +71,7 @@ async def test_the_trouble_of_one_is_its_own() -> None:
         *(change(together, word) for word in ("a", "bad", "c")), return_exceptions=True
     )
     assert books.there == ["a", "c"]
-    assert made[0] == "A" and made[2] == "C"
+    assert (made[0], made[2]) == ("A", "C")
     assert isinstance(made[1], ValueError)
 
 
