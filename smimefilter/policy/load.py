@@ -28,6 +28,7 @@ from .tree import Scopes, Setting
 
 _Handlers = Mapping[str, Callable[[Field], None]]
 
+_SHOWN: Final = 50  # mistakes at once
 _QUOTE: Final = "put a text that begins with '*', '[' or '{' into quotes"
 
 
@@ -38,7 +39,10 @@ def load(files: Mapping[str, str], folder: str = "") -> Scopes:
     for name in sorted(files):
         loading.file(name, files[name])
     if loading.errors:
-        raise joined(loading.errors)
+        shown, more = loading.errors[:_SHOWN], len(loading.errors) - _SHOWN
+        if more > 0:
+            shown.append(AdminError(f"and {more} more mistakes in the policy files"))
+        raise joined(shown)
     return loading.scopes
 
 

@@ -1,132 +1,82 @@
-"""`make bench`: the filter beside the limit of the machine, in one run on one core.
+"""`make bench`: the filter beside the limit of the machine, in one run.
 
 Prints a table and writes `build/bench.json`: rows of name, value, unit, what it was measured
-against, ratio, bar, and whether it holds. Measured, never judged: the exit code is 0.
+against, ratio, bar, and whether it holds. Measured, never judged: the exit code is 0. Names
+of rows as arguments measure those alone.
 """
 
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from tests.bench import load
-from tests.bench.installation import ALICE, BOB, Installation
+from tests.bench import large, mailflow
+from tests.bench.installation import Installation
+from tests.bench.rows import Row, apart, at_least, at_most
 
-MEGABYTE = 1 << 20
-ROUNDS = 7
-
-
-@dataclass(frozen=True)
-class Row:
-    name: str
-    value: float
-    unit: str
-    against: float
-    ratio: float
-    bar: float
-    holds: bool
-
-
-def primitives(size: int) -> float:
-    """Mails a second that the bare primitives would allow on the filter's core."""
-    command = ["taskset", "-c", load.FILTER_CORE, sys.executable, "-m"]
-    command += ["tests.bench.primitives", str(size), "1"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return 1 / float(done.stdout)
-
-
-def outbound(installation: Installation, name: str, size: int, count: int, bar: float) -> Row:
-    """Sign and encrypt, end to end, beside the limit. Both are measured in turn, each rate
-    against the limit before and after it: a machine that is faster or slower for a while
-    changes neither ratio. The median of the rounds counts."""
-    file = load.mail_file(installation.home, size, ALICE, BOB)
-    load.rate(installation.port, file, ALICE, BOB, max(count // 10, 50))
-    rounds = []
-    before = primitives(size)
-    for _ in range(ROUNDS):
-        rate = load.rate(installation.port, file, ALICE, BOB, count)
-        after = primitives(size)
-        limit = (before + after) / 2
-        rounds.append((rate / limit, rate, limit))
-        before = after
-    ratio, value, against = sorted(rounds)[ROUNDS // 2]
-    return Row(
-        name, round(value, 1), "mails/s", round(against, 1), round(ratio, 3), bar, ratio >= bar
-    )
+_Measure = Callable[[Installation], list[Row]]
 
 
 def trust() -> list[Row]:
-    """What trusting costs, in a process of its own on the same core: each value beside what it
-    may be."""
-    command = ["taskset", "-c", load.FILTER_CORE, sys.executable, "-m", "tests.bench.trust"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    """What trusting costs, in a process of its own on the filter's core: each value beside
+    what it may be."""
+    found = apart("tests.bench.trust")
     return [
-        Row(
-            name, round(value, 2), unit, round(allowed, 2), round(value / allowed, 3), 1.0,
-            value <= allowed,
-        )
-        for name, (value, unit, allowed) in json.loads(done.stdout).items()
-    ]  # fmt: skip
+        at_most(name, value, allowed, 1.0, unit)
+        for name, (value, unit, allowed) in found.items()
+    ]
 
 
-def bulk() -> Row:
+def bulk() -> list[Row]:
     """Requests of a file by the built-in CA, beside the making of their keys alone, on all
     cores."""
-    command = [sys.executable, "-m", "tests.bench.bulk"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    found = json.loads(done.stdout)
-    value, against = found["requests"], found["keys"]
-    ratio = round(value / against, 3)
-    return Row(
-        "bulk", round(value, 1), "requests/s", round(against, 1), ratio, 0.85, ratio >= 0.85
-    )
+    found = apart("tests.bench.bulk")
+    return [at_least("bulk", found["requests"], found["keys"], 0.85, "requests/s")]
 
 
-def memory(installation: Installation, name: str, size: int, bar: float) -> Row:
-    """Peak memory above idle while one large mail is signed and encrypted."""
-    installation.restart()
-    idle = load.memory(installation.pid)["VmRSS"]
-    file = load.mail_file(installation.home, size, ALICE, BOB)
-    load.rate(installation.port, file, ALICE, BOB, 1)
-    time.sleep(0.2)
-    above = load.memory(installation.pid)["VmHWM"] - idle
-    ratio = above / size
-    return Row(
-        name,
-        round(above / MEGABYTE, 1),
-        "MiB",
-        round(size / MEGABYTE, 1),
-        round(ratio, 2),
-        bar,
-        ratio <= bar,
-    )
+ALONE: dict[str, Callable[[], list[Row]]] = {
+    "trust": trust,
+    "bulk": bulk,
+    "large": large.rows,
+}
+FLOW: dict[str, _Measure] = {
+    "outbound-5k": lambda one: [mailflow.outbound(one, "outbound-5k", 5_000, 1500, 0.55)],
+    "outbound-100k": lambda one: [mailflow.outbound(one, "outbound-100k", 100_000, 500, 0.45)],
+    "inbound-5k": lambda one: [mailflow.inbound(one)],
+    "passthrough-5k": lambda one: [mailflow.passthrough(one)],
+    "recipients-10": lambda one: [mailflow.recipients(one)],
+    "instead": mailflow.instead,
+    "latency-beside-25mb": lambda one: [mailflow.latency(one)],
+    "memory-25mb": lambda one: [mailflow.memory(one)],
+}
 
 
 def main() -> None:
     console = Console()
-    rows = []
+    chosen = set(sys.argv[1:]) or {*ALONE, *FLOW}
+    if unknown := chosen - {*ALONE, *FLOW}:
+        raise SystemExit(f"no such row: {', '.join(unknown)}; {', '.join((*ALONE, *FLOW))}")
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as home, Progress(console=console) as progress:
-        task = progress.add_task("measuring", total=5)
-        rows += trust()
-        progress.advance(task)
-        rows.append(bulk())
-        progress.advance(task)
-        with Installation(Path(home)) as installation:
-            rows.append(outbound(installation, "outbound-5k", 5_000, 1500, 0.40))
-            progress.advance(task)
-            rows.append(outbound(installation, "outbound-100k", 100_000, 500, 0.25))
-            progress.advance(task)
-            rows.append(memory(installation, "memory-25mb", 25 * MEGABYTE, 5.0))
-            progress.advance(task)
+        task = progress.add_task("measuring", total=len(chosen))
+        for name, measure in ALONE.items():
+            if name in chosen:
+                rows += measure()
+                progress.advance(task)
+        if chosen & {*FLOW}:
+            with Installation(Path(home)) as installation:
+                for name, flow in FLOW.items():
+                    if name in chosen:
+                        rows += flow(installation)
+                        progress.advance(task)
     _print(console, rows)
     build = Path("build")
     build.mkdir(exist_ok=True)
@@ -134,7 +84,7 @@ def main() -> None:
 
 
 def _print(console: Console, rows: list[Row]) -> None:
-    table = Table(box=None, title="one core, RSA-2048 signer and recipient")
+    table = Table(box=None, title="RSA-2048 signers and recipients")
     for column in ("name", "value", "unit", "against", "ratio", "bar", "holds"):
         table.add_column(column, justify="left" if column in {"name", "unit"} else "right")
     for row in rows:

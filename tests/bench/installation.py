@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.bench import load
 from tests.support.people import People
 from tests.support.program import COMMAND, Program
 
 ALICE, BOB = "alice@in.test", "bob@out.test"
+TEN = "bob@ten.test"  # ten people, each with a number before the name
+PLAIN = "plain.test"  # whose mail nobody's policy touches
 POLICY = """
 preferences: {encrypt: mandatory, sign: always}
 domains:
   - {domain: in.test, preferences: {locality: internal}}
-  - {domain: clear.test, preferences: {encrypt: never}}
+  - {domain: plain.test, preferences: {encrypt: never, sign: never}}
 """
 
 
@@ -26,10 +32,13 @@ class Installation:
     def __init__(self, home: Path) -> None:
         self.home = home
         self._stack = ExitStack()
+        self.sink = ""  # its port
         self._program: Program
+        self.people: People
 
     def __enter__(self) -> Self:
         sink = self._stack.enter_context(load.sink())
+        self.sink = str(sink)
         settings = {
             "hostname": "filter.test",
             "listeners": [{"protocol": "smtp", "port": 0}],
@@ -63,17 +72,59 @@ class Installation:
     def pid(self) -> int:
         return self._program.pid
 
+    def run(self, *arguments: str) -> None:
+        """Run a command of the program on it."""
+        self._program.run(*arguments)
+
     def restart(self) -> None:
         self._program.stop()
         self._program.start()
 
+    def key_files(self) -> tuple[Path, Path, Path]:
+        """Alice's key, her certificate, and Bob's, PEM."""
+        key = self.home / "alice.key"
+        key.write_bytes(_key_pem(self.people.issued[ALICE].key))
+        return key, self.people.certificate(ALICE), self.people.certificate(BOB)
+
+    def opened_mail(self, size: int) -> Path:
+        """A mail that Bob signed and encrypted to Alice, with openssl."""
+        plain = load.mail_file(self.home, size, BOB, ALICE).read_bytes()
+        head, _, body = plain.partition(b"\n\n")
+        key = self.home / "bob.key"
+        key.write_bytes(_key_pem(self.people.issued[BOB].key))
+        inner = b"Content-Type: text/plain; charset=us-ascii\n\n" + body
+        signer = ["-signer", str(self.people.certificate(BOB)), "-inkey", str(key)]
+        signed = _openssl(["-sign", *signer], inner)
+        certificate = str(self.people.certificate(ALICE))
+        sealed = _openssl(["-encrypt", "-aes-256-cbc", certificate], signed)
+        kept = [
+            line for line in head.split(b"\n") if not line.startswith((b"MIME", b"Content"))
+        ]
+        file = self.home / f"opened-{size}"
+        file.write_bytes(b"\n".join(kept) + b"\n" + sealed)
+        return file
+
     def _fill(self) -> None:
-        people = People(self.home)
+        people = self.people = People(self.home)
         people.add(ALICE)
         people.add(BOB)
+        name, _, domain = TEN.partition("@")
+        ten = [f"{number}{name}@{domain}" for number in range(11)]
+        for one in ten:
+            people.add(one)
         run = self._program.run
         run("init")
         run("root", "import", str(people.root_file))
         run("certificate", "import", str(people.authority_file), str(people.certificate(BOB)))
+        run("certificate", "import", *(str(people.certificate(one)) for one in ten))
         password = ("--password-file", str(people.password_file))
         run("key", "import", str(people.identity(ALICE)), *password)
+
+
+def _openssl(arguments: list[str], content: bytes) -> bytes:
+    run = ["openssl", "cms", *arguments]
+    return subprocess.run(run, input=content, check=True, capture_output=True).stdout
+
+
+def _key_pem(key: PrivateKeyTypes) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

@@ -6,13 +6,19 @@ over the wall clock of a whole run.
 
 from __future__ import annotations
 
+import os
 import shutil
+import smtplib
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from statistics import quantiles
+
+from tests.support.ports import ReservedPort
 
 FILTER_CORE, LOAD_CORE = "0", "1"
 SESSIONS = 8
@@ -52,14 +58,98 @@ def mail_file(folder: Path, size: int, sender: str, recipient: str) -> Path:
     return file
 
 
-def rate(port: int, file: Path, sender: str, recipient: str, count: int) -> float:
+def command(
+    port: int,
+    file: Path,
+    sender: str,
+    recipient: str,
+    count: int,
+    *,
+    recipients: int = 1,
+    sessions: int = SESSIONS,
+) -> list[str]:
+    """The load generator; of several recipients each has a number before its name."""
+    many = ["-r", str(recipients)] if recipients > 1 else []
+    return [
+        "taskset", "-c", LOAD_CORE, "timeout", "600", tool("smtp-source"),
+        "-s", str(sessions), "-d", "-m", str(count), *many, "-f", sender, "-t", recipient,
+        "-F", str(file), f"127.0.0.1:{port}",
+    ]  # fmt: skip
+
+
+def rate(
+    port: int, file: Path, sender: str, recipient: str, count: int, *, recipients: int = 1
+) -> float:
     """Mails a second that get through to the other side."""
-    command = ["taskset", "-c", LOAD_CORE, "timeout", "600", tool("smtp-source")]
-    command += ["-s", str(SESSIONS), "-d", "-m", str(count), "-f", sender, "-t", recipient]
-    command += ["-F", str(file), f"127.0.0.1:{port}"]
+    run = command(port, file, sender, recipient, count, recipients=recipients)
     start = time.perf_counter()
     # Python's own time limit looks every 50 ms whether a process has ended.
-    subprocess.run(command, check=True)
+    subprocess.run(run, check=True)
+    return count / (time.perf_counter() - start)
+
+
+def latency(port: int, file: Path, sender: str, recipient: str, count: int) -> float:
+    """Seconds from the envelope to the reply that all but one in a hundred mails take, sent
+    one after another."""
+    content = file.read_bytes()
+    taken = []
+    with smtplib.SMTP("127.0.0.1", port) as client:
+        for _ in range(count):
+            start = time.perf_counter()
+            client.sendmail(sender, [recipient], content)
+            taken.append(time.perf_counter() - start)
+    return quantiles(taken, n=100)[98]
+
+
+@contextmanager
+def postfix_sink() -> Iterator[int]:
+    """Postfix's own sink, beside the load generator."""
+    port = _free_port()
+    user = ["-u", "nobody"] if os.geteuid() == 0 else []
+    process = subprocess.Popen(
+        ["taskset", "-c", LOAD_CORE, tool("smtp-sink"), *user, f"127.0.0.1:{port}", "100"]
+    )
+    try:
+        for _ in range(100):  # until it listens
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                break
+            time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def other_filter(module: str, *arguments: str) -> Iterator[int]:
+    """Another filter on the filter's core; its port."""
+    run = ["taskset", "-c", FILTER_CORE, sys.executable, "-m", module, *arguments]
+    run.append(str(_free_port()))
+    process = subprocess.Popen(run, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _free_port() -> int:
+    with ReservedPort() as reserved:
+        return reserved.number
+
+
+def script(files: tuple[Path, Path, Path], mail: Path, count: int = 100) -> float:
+    """Mails a second of a shell script that calls openssl to sign and to encrypt each, on the
+    filter's core; what comes out goes nowhere."""
+    key, certificate, recipient = files
+    one = (
+        f"openssl cms -sign -signer {certificate} -inkey {key} -in {mail} | "
+        f"openssl cms -encrypt -aes-256-cbc {recipient} > /dev/null"
+    )
+    run = f"for number in $(seq {count}); do {one} || exit 1; done"
+    start = time.perf_counter()
+    subprocess.run(["taskset", "-c", FILTER_CORE, "sh", "-c", run], check=True)
     return count / (time.perf_counter() - start)
 
 

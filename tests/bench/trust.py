@@ -12,12 +12,14 @@ import random
 import resource
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from statistics import median
 
 import uvloop
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from smimefilter.pki.certificate import Certificate
 from smimefilter.pki.crl import Crl
@@ -50,18 +52,24 @@ def crls() -> tuple[Crl, Crl]:
 
 @cache
 def large_crl() -> bytes:
-    """A CRL with a million random serials, DER; its signature is nobody's."""
+    """A CRL with a million random serials, DER."""
+    return crl_of(chain()[0], MILLION, NOW - timedelta(hours=1), NOW + timedelta(days=200))
+
+
+def crl_of(issuer: Issued, count: int, this: datetime, until: datetime) -> bytes:
+    """A CRL of a CA with an RSA key, with so many random serials, DER."""
     numbers = random.Random(1)  # noqa: S311 - serial numbers
     when = b"\x17\x0d260101000000Z"
     entries = b"".join(
-        b"\x30\x20\x02\x0f\x40" + numbers.randbytes(14) + when for _ in range(MILLION)
+        b"\x30\x20\x02\x0f\x40" + numbers.randbytes(14) + when for _ in range(count)
     )
-    small = chain()[0].crl([1])
-    issuer = chain()[0].certificate.subject_der
-    this = b"\x17\x0d260601110000Z\x17\x0d270101000000Z"
-    algorithm = Crl.read(small).signature_algorithm
-    signed = _sequence(b"\x02\x01\x01", algorithm, issuer, this, _sequence(entries))
-    return _sequence(signed, algorithm, b"\x03\x82\x01\x01\x00" + bytes(256))
+    algorithm = Crl.read(issuer.crl([1])).signature_algorithm
+    times = b"".join(b"\x17\x0d" + f"{time:%y%m%d%H%M%SZ}".encode() for time in (this, until))
+    name = issuer.certificate.subject_der
+    signed = _sequence(b"\x02\x01\x01", algorithm, name, times, _sequence(entries))
+    assert isinstance(issuer.key, rsa.RSAPrivateKey)
+    signature = issuer.key.sign(signed, padding.PKCS1v15(), hashes.SHA256())
+    return _sequence(signed, algorithm, b"\x03\x82\x01\x01\x00" + signature)
 
 
 def verdict_cold() -> float:
