@@ -16,7 +16,7 @@ from tests.support.people import People
 from tests.support.program import COMMAND, Program
 
 ALICE, BOB = "alice@in.test", "bob@out.test"
-TEN = "bob@ten.test"  # ten people, each with a number before the name
+TEN = "bob@ten.test"  # ten people, nine with a number before the name
 PLAIN = "plain.test"  # whose mail nobody's policy touches
 POLICY = """
 preferences: {encrypt: mandatory, sign: always}
@@ -24,6 +24,11 @@ domains:
   - {domain: in.test, preferences: {locality: internal}}
   - {domain: plain.test, preferences: {encrypt: never, sign: never}}
 """
+
+
+def ten() -> list[str]:
+    """The addresses that the load generator makes of one."""
+    return [TEN, *(f"{number}{TEN}" for number in range(2, 11))]
 
 
 class Installation:
@@ -108,15 +113,13 @@ class Installation:
         people = self.people = People(self.home)
         people.add(ALICE)
         people.add(BOB)
-        name, _, domain = TEN.partition("@")
-        ten = [f"{number}{name}@{domain}" for number in range(11)]
-        for one in ten:
+        for one in ten():
             people.add(one)
         run = self._program.run
         run("init")
         run("root", "import", str(people.root_file))
         run("certificate", "import", str(people.authority_file), str(people.certificate(BOB)))
-        run("certificate", "import", *(str(people.certificate(one)) for one in ten))
+        run("certificate", "import", *(str(people.certificate(one)) for one in ten()))
         password = ("--password-file", str(people.password_file))
         run("key", "import", str(people.identity(ALICE)), *password)
 

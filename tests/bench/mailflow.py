@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.bench import load
-from tests.bench.installation import ALICE, BOB, PLAIN, TEN, Installation
+from tests.bench.installation import ALICE, BOB, PLAIN, TEN, Installation, ten
 from tests.bench.rows import Row, at_least, at_most, in_turn
 
 MEGABYTE = 1 << 20
@@ -44,7 +44,7 @@ def outbound(installation: Installation, name: str, size: int, count: int, bar: 
 
 def recipients(installation: Installation) -> Row:
     """Ten recipients with certificates in one mail: one pass over the body, ten wraps."""
-    file = load.mail_file(installation.home, 5_000, ALICE, TEN)
+    file = load.mail_file(installation.home, 5_000, ALICE, ", ".join(ten()))
     rate = partial(load.rate, installation.port, file, ALICE, TEN, recipients=10)
     rate(50)
     limit = primitives("outbound", 5_000, 10)
