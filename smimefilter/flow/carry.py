@@ -60,15 +60,17 @@ class Carrier:
         moment: Moment,
         authserv_id: str,
         decrypted: Decrypted | None = None,
+        *,
+        brief: bool = False,
     ) -> MailReader:
         """Opens a mail with the keys of this key ring, whose certificates are in the moment.
-        `decrypted`: of the same mail, opened before."""
+        `decrypted`: of the same mail, opened before; `brief`: only where that is soon done."""
         if self._finder is None:
             snapshot = moment.snapshot
             known = map(snapshot.certificates.by_thumbprint, snapshot.keys)
             self._finder = KeyFinder((one for one in known if one is not None), self._keys)
         most = self._most_octets
-        return MailReader(mail, self._finder, moment, authserv_id, most, decrypted)
+        return MailReader(mail, self._finder, moment, authserv_id, most, decrypted, brief=brief)
 
     def prepare(
         self,

@@ -17,6 +17,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Final, NamedTuple, ParamSpec, TypeVar
@@ -46,7 +47,7 @@ from .carry import Prepared
 from .challenges import ChallengeDesk
 from .lookups import Lookups
 from .notices import tell_sender
-from .opening import Decrypted, MailReader
+from .opening import BRIEF_OCTETS, Decrypted, MailReader, TakesLong
 from .origin import Origins
 from .snapshots import Snapshots, State
 
@@ -185,12 +186,15 @@ class _Way:
             )
 
     async def _found(self, mail: Mail, *, ours: bool) -> _Found:
-        """The plan by what is known now. A mail that may have to be opened for it, and made
-        to cost as much as one may, keeps no other waiting."""
-        if mail.is_said_protected:
-            async with self._by.opening:
-                return await asyncio.to_thread(self._decide, mail, ours=ours)
-        return self._decide(mail, ours=ours)
+        """The plan by what is known now. A mail that has to be opened for it, and may have been
+        made to cost as much as one can, keeps no other waiting."""
+        if not mail.is_said_protected:
+            return self._decide(mail, ours=ours)
+        if len(self._transaction.content) <= BRIEF_OCTETS:
+            with suppress(TakesLong):
+                return self._decide(mail, ours=ours, brief=True)
+        async with self._by.opening:
+            return await asyncio.to_thread(self._decide, mail, ours=ours)
 
     async def _opening(self, mail: Mail, rules: OpeningRules) -> Opening:
         """What is in a mail, by what is known now."""
@@ -201,13 +205,15 @@ class _Way:
         async with by.opening:
             return await asyncio.to_thread(reader.opening, rules)
 
-    def _decide(self, mail: Mail, *, ours: bool) -> _Found:
+    def _decide(self, mail: Mail, *, ours: bool, brief: bool = False) -> _Found:
         by = self._by
         state = by.snapshots.current
         self.revision = state.snapshot.revision
         moment = state.snapshot.at(by.clock())
-        reader = state.carrier.reader(mail, moment, by.authserv_id, self._decrypted)
+        known = self._decrypted
+        reader = state.carrier.reader(mail, moment, by.authserv_id, known, brief=brief)
         self.plan = outbound(self._transaction, mail, moment, reader, ours=ours)
+        reader.brief = False  # what is left to do may take its time
         return _Found(state, moment, self.plan, reader)
 
     async def _found_again(self, lookups: Lookups, mail: Mail, *, ours: bool) -> _Found:

@@ -86,12 +86,20 @@ MOST_SIGNERS: Final = 16  # of all layers of a mail together
 
 TIMES: Final = 3  # so much of it by all openings of a mail, by different rules, together
 
+BRIEF_OCTETS: Final = 65_536  # of a mail that may be opened at once
+_BRIEF_LAYERS: Final = 4
+_BRIEF_SIGNERS: Final = 2
+
 _LOOKED_AT: Final = 100  # recipients whose keys may be kept back
 _TOLD: Final = 5  # recipients of a mail that nobody here can open
 _Inner = Callable[[], Message]
 
 
 Allowed = frozenset[str] | None  # thumbprints: whose keys may be tried; None: all
+
+
+class TakesLong(Exception):
+    """A mail takes more work than others should have to wait for: to be opened in a thread."""
 
 
 class Decrypted:
@@ -142,8 +150,12 @@ class MailReader:
         authserv_id: str,
         most_octets: int = MOST_OCTETS,
         decrypted: Decrypted | None = None,
+        *,
+        brief: bool = False,
     ) -> None:
+        """`brief`: what takes long is left, by `TakesLong`."""
         self.authserv_id: Final = authserv_id
+        self.brief = brief
         self._most_octets: Final = most_octets
         self._mail: Final = mail
         self._keys: Final = keys
@@ -167,13 +179,15 @@ class MailReader:
 
     def opening(self, rules: OpeningRules) -> Opening:
         """What is in the mail: one opening for all to whom the same keys are allowed, and for
-        all where none is asked for. Raises `KeyTrouble`."""
+        all where none is asked for. Raises `KeyTrouble`, and `TakesLong` if it is brief."""
         alike = replace(rules, keys_for=())
         which = alike, self._keys.allowed(rules.keys_for)
         found = self._openings.get(which) or self._keyless.get(alike)
         if found is None:
             most, known = self._most_octets, self._decrypted
-            opener = _Opener(self._mail, rules, self._keys, self._moment, most, known)
+            opener = _Opener(
+                self._mail, rules, self._keys, self._moment, most, known, brief=self.brief
+            )
             found = self._openings[which] = opener.opened()
             if not opener.asked_for_keys:
                 self._keyless[alike] = found
@@ -189,8 +203,11 @@ class _Opener:
         moment: Moment,
         most_octets: int,
         decrypted: Decrypted,
+        *,
+        brief: bool = False,
     ) -> None:
         self._mail = mail
+        self._brief = brief
         self._decrypted = decrypted
         self._rules = rules
         self._keys = keys
@@ -209,6 +226,8 @@ class _Opener:
     def opened(self) -> Opening:
         try:
             return self._opened()
+        except TakesLong:
+            raise
         except Exception:
             failed = Opening(tuple(self._layers)).as_if_failed
             if failed is None:
@@ -223,6 +242,7 @@ class _Opener:
                 break
             layer, inner = inside
             self._layers.append(layer)
+            self._not_long(layers=len(self._layers))
             if inner is None:
                 break
             found = message = inner()
@@ -318,6 +338,7 @@ class _Opener:
     def _compressed(
         self, message: Message, body: memoryview
     ) -> tuple[CompressedLayer, _Inner | None]:
+        self._not_long(compressed=True)
         try:
             most = max(min(self._octets, self._unpacked), 0)
             content = decompress(body, self._effort, most)
@@ -393,11 +414,18 @@ class _Opener:
     def _signers(self, data: SignedData, forms: list[bytes]) -> tuple[SignerReport, ...]:
         if not self._rules.verify:
             return tuple(SignerReport(Signature.NOT_ASKED) for _ in data.signers)
+        self._not_long(signers=len(data.signers))
         self._signers_left -= len(data.signers)
         digests = len({info.digest.oid for info in data.signers})
         if self._signers_left < 0 or not self._may_spend(sum(map(len, forms)) * digests):
             return tuple(SignerReport(Signature.UNREAD) for _ in data.signers)
         return self._judge.reports(data, forms)
+
+    def _not_long(self, *, layers: int = 0, signers: int = 0, compressed: bool = False) -> None:
+        """Raises `TakesLong` where an opening that is to be brief is not."""
+        many = layers > _BRIEF_LAYERS or signers > _BRIEF_SIGNERS
+        if self._brief and (compressed or many):
+            raise TakesLong
 
     def _may_spend(self, octets: int) -> bool:
         self._octets -= octets

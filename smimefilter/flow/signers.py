@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 from smimefilter.base.address import BadAddress
@@ -32,6 +33,18 @@ from smimefilter.trust.outline import public_key_of
 from smimefilter.trust.verdict import Purpose, Standing
 
 _WEAK: Final = frozenset({"sha1"})
+_ORDINARY: Final = 8192  # octets of a certificate, up to which it is remembered
+
+
+@lru_cache(maxsize=2048)
+def _remembered(der: bytes) -> Certificate:
+    return Certificate(der)
+
+
+def _certificate(der: bytes) -> Certificate:
+    """A certificate that came along: people send the same ones with each mail, and what was
+    read from one need not be read again."""
+    return _remembered(der) if len(der) <= _ORDINARY else Certificate(der)
 
 
 class SignerJudge:
@@ -51,7 +64,7 @@ class SignerJudge:
     def _along(self, data: SignedData) -> list[Certificate]:
         """The certificates that came along. A DSA key may have to be completed with the
         parameters of its issuer's before it is of use."""
-        found = [Certificate(one) for one in data.certificates]
+        found = [_certificate(one) for one in data.certificates]
         if any(map(_inherits, found)):
             known = self._moment.snapshot.trust.knowledge.with_certificates(found)
             found = [known.link(one).certificate if _inherits(one) else one for one in found]
