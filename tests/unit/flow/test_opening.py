@@ -17,7 +17,13 @@ from smimefilter.base.algorithms import ContentCipher, SignatureAlgorithm
 from smimefilter.cms.sign import Signer, SignerTemplate, encapsulated
 from smimefilter.cms.verify import Flaw
 from smimefilter.flow.keyfinder import KeyFinder
-from smimefilter.flow.opening import MOST_OCTETS, Decrypted, open_mail
+from smimefilter.flow.opening import (
+    MOST_OCTETS,
+    Decrypted,
+    MailReader,
+    TakesLong,
+    open_mail,
+)
 from smimefilter.message import protect
 from smimefilter.message.clear import NotClearable
 from smimefilter.message.entity import canonical, outer
@@ -571,3 +577,29 @@ def test_what_an_author_reads_is_learnt_from_trusted_signatures_alone() -> None:
     assert true is not None
     assert true.capabilities is not None
     assert true.said == NOW
+
+
+def brief(mail: bytes) -> Opening:
+    moment = WORLD.moment()
+    known = map(moment.snapshot.certificates.by_thumbprint, moment.snapshot.keys)
+    keys = KeyFinder([one for one in known if one], Ring(WORLD))
+    return MailReader(Mail(Message(mail)), keys, moment, "gw.test", brief=True).opening(RULES)
+
+
+@pytest.mark.parametrize("order", [(), ("clear",), ("clear", "encrypt"), ("opaque", "encrypt")])
+def test_what_people_send_is_opened_at_once(order: tuple[str, ...]) -> None:
+    mail = PLAIN
+    for one in order:
+        mail = WRAPS[one](mail)
+    assert shape(brief(mail)) == shape(opened(mail))
+
+
+@pytest.mark.parametrize(
+    "order", [("compress",), ("compress", "encrypt"), ("clear",) * 5, ("encrypt",) * 5]
+)
+def test_what_may_take_long_is_not_done_at_once(order: tuple[str, ...]) -> None:
+    mail = PLAIN
+    for one in order:
+        mail = WRAPS[one](mail)
+    with pytest.raises(TakesLong):
+        brief(mail)
