@@ -20,7 +20,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup fmt lint types test bench fuzz demo lock clean system-packages ldap-client programs
+.PHONY: help setup fmt lint types test bench chaos fuzz demo lock clean system-packages ldap-client programs
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -42,11 +42,14 @@ types: setup  ## mypy, strict
 test: setup system-packages ldap-client programs  ## all tests; installs the Debian packages they need if it may
 	SMIMEFILTER_MISSING_OK=$(if $(RUN_AS_CI),0,1) $(BIN)/pytest $(ARGS)
 
-bench: setup  ## speed and memory beside their limits; writes build/bench.json
-	$(BIN)/python -m tests.bench
+bench: setup system-packages programs  ## speed and memory beside their limits; writes build/bench.json; ARGS='ROW ...'
+	$(BIN)/python -m tests.bench $(ARGS)
 
 fuzz: setup  ## open 100 000 broken mails; ARGS='MAILS SEED'
 	$(BIN)/python -m tests.bench.fuzz $(ARGS)
+
+chaos: setup system-packages  ## 10 000 mails through a bad week; ARGS='MAILS SEED MINUTES'
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 demo: setup  ## five mails through a running filter, each decision explained and checked
 	$(BIN)/smimefilter demo
