@@ -20,7 +20,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup fmt lint types test bench chaos fuzz demo lock clean system-packages ldap-client programs
+.PHONY: help setup fmt lint types test bench growth chaos fuzz demo lock clean system-packages ldap-client programs
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -47,6 +47,9 @@ bench: setup system-packages programs  ## speed and memory beside their limits; 
 
 fuzz: setup  ## open 100 000 broken mails; ARGS='MAILS SEED'
 	$(BIN)/python -m tests.bench.fuzz $(ARGS)
+
+growth: setup system-packages  ## the table and plot of docs/performance.md, measured anew
+	$(BIN)/python -m tests.bench.growth
 
 chaos: setup system-packages  ## 10 000 mails through a bad week; ARGS='MAILS SEED MINUTES'
 	$(BIN)/python -m tests.chaos $(ARGS)

@@ -26,9 +26,9 @@ domains:
 """
 
 
-def ten() -> list[str]:
-    """The addresses that the load generator makes of one."""
-    return [TEN, *(f"{number}{TEN}" for number in range(2, 11))]
+def ten(count: int = 10) -> list[str]:
+    """The addresses that the load generator makes of one, so many of them."""
+    return [TEN, *(f"{number}{TEN}" for number in range(2, count + 1))]
 
 
 class Installation:

@@ -153,6 +153,13 @@ def script(files: tuple[Path, Path, Path], mail: Path, count: int = 100) -> floa
     return count / (time.perf_counter() - start)
 
 
+def processor_time(pid: int) -> float:
+    """Seconds that the threads of a process have run so far."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    times = [(task / "schedstat").read_text().split()[0] for task in tasks]
+    return sum(map(int, times)) / 1e9
+
+
 def memory(pid: int) -> dict[str, int]:
     """Resident memory of a process now and at its peak, bytes."""
     found = {}
