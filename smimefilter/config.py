@@ -47,6 +47,7 @@ class Tls(StrEnum):
     VERIFY = "verify"  # STARTTLS always, certificate and name verified
 
 
+MOST_WORKERS: Final = 512
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -169,6 +170,14 @@ class Publish(Settings):
     port: Annotated[int, Field(ge=0, le=65535)] = 9180
 
 
+class Limits(Settings):
+    """How much mail a worker has under way at once, over all its connections."""
+
+    mails: Annotated[int, Field(gt=0)] = 100
+    bytes: Annotated[int, Field(gt=0)] = 536_870_912  # of contents as they came
+    wait: Annotated[float, Field(ge=0)] = 30  # seconds for a place, then 451
+
+
 class Log(Settings):
     """How the log is written, to standard error."""
 
@@ -179,9 +188,12 @@ class Log(Settings):
 class Config(Settings):
     """The whole file."""
 
+    # processes that take mail; absent: one for each core this process may run on
+    workers: Annotated[int, Field(ge=1, le=MOST_WORKERS)] | None = None
     hostname: str = ""  # of this host in greetings and Received lines; "" asks the system
     authserv_id: str = ""  # in Authentication-Results, RFC 8601; "" is the hostname
     listeners: tuple[Listener, ...] = (Listener(),)
+    limits: Limits = Limits()
     next_hop: NextHop = NextHop()
     next_hops: dict[str, NextHop] = {}  # by name
     routes: dict[str, str] = {}  # recipient domain (or *.domain, or *) → name of a next hop

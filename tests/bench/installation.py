@@ -32,6 +32,7 @@ class Installation:
         sink = self._stack.enter_context(load.sink())
         settings = {
             "hostname": "filter.test",
+            "workers": 1,
             "listeners": [{"protocol": "smtp", "port": 0}],
             "next-hop": {"port": sink},
             "master-key": "master.key",

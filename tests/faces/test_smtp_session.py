@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import struct
@@ -14,10 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smimefilter import config
 from smimefilter.base.envelope import Deferred, Delivered, Fate, Refused, Transaction
 from smimefilter.base.errors import AdminError, MailError, Status
+from smimefilter.smtp import sockets
+from smimefilter.smtp.admission import Admission
+from smimefilter.smtp.listener import MailListener
 from smimefilter.smtp.session import SmtpSession
-from tests.support.smtp import Inbox, Line, both_loops, listening
+from tests.support.smtp import PATIENCE, Inbox, Line, both_loops, listening, until
 
 HELLO = ("EHLO c.test", "250")
 SENDER = ("MAIL FROM:<a@x.test>", "250 2.1.0")
@@ -32,6 +37,11 @@ CONTENT = b"Subject: x\r\n\r\n..dot\r\nend\r\n.\r\n"
 def envelope(mail: Transaction) -> tuple[object, ...]:
     recipients = [(recipient.address, recipient.params) for recipient in mail.recipients]
     return mail.sender, mail.params, recipients, mail.content
+
+
+def is_listened_on(port: int) -> bool:
+    with contextlib.closing(socket.socket()) as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
 
 
 # ── one command ───────────────────────────────────────────────────────────────────────────
@@ -423,19 +433,24 @@ async def test_size_limit_holds_without_a_declaration() -> None:
     assert len(inbox.mails) == 1
 
 
-async def test_large_contents_share_a_limited_room() -> None:
-    inbox = Inbox()
-    async with listening(inbox) as listener, Line.to(listener.port) as line:
-        listener._sessions.room = 3_000_000
-        await line.reply()
-        await line.dialogue(HELLO, SENDER, RECIPIENT, ("DATA", "354"))
-        line.send(b"x" * 5_000_000 + b"\r\n.\r\n")
-        assert (await line.reply()).startswith("452 4.3.1")
-        await line.dialogue(SENDER, RECIPIENT, ("DATA", "354"))
-        line.send(b"x" * 2_000_000 + b"\r\n.\r\n")
-        assert (await line.reply()).startswith("250 2.0.0")
-        assert listener._sessions.held == 0
-    assert [len(mail.content) for mail in inbox.mails] == [2_000_002]
+async def test_contents_share_a_limited_room_though_nothing_was_declared() -> None:
+    inbox, admission = Inbox(), Admission(octets=6_000_000)
+    async with listening(inbox, admission=admission) as listener:
+        async with Line.to(listener.port) as other, Line.to(listener.port) as line:
+            for one in (other, line):
+                await one.reply()
+                await one.dialogue(HELLO, SENDER, RECIPIENT, ("DATA", "354"))
+            other.send(b"x" * 2_000_000)
+            await until(lambda: admission.octets >= 2_000_000)
+            line.send(b"x" * 5_000_000 + b"\r\n.\r\n")
+            assert (await line.reply()).startswith("452 4.3.1")
+            other.send(b"\r\n.\r\n")
+            assert (await other.reply()).startswith("250 2.0.0")
+            await line.dialogue(SENDER, RECIPIENT, ("DATA", "354"))
+            line.send(b"x" * 5_000_000 + b"\r\n.\r\n")
+            assert (await line.reply()).startswith("250 2.0.0")  # alone there is room
+        assert (admission.mails, admission.octets) == (0, 0)
+    assert [len(mail.content) for mail in inbox.mails] == [2_000_002, 5_000_002]
 
 
 async def test_recipient_limit() -> None:
@@ -669,27 +684,47 @@ async def test_a_port_in_use_is_said_plainly() -> None:
 
 
 @both_loops
-async def test_workers_can_share_a_port() -> None:
-    from smimefilter import config
-    from smimefilter.smtp.listener import MailListener
+async def test_listeners_can_share_a_socket_and_it_stays_when_they_go() -> None:
+    (place,) = sockets.listening("127.0.0.1", 0, "smtp")
+    with place:
+        workers = [
+            MailListener(config.Listener(protocol="smtp"), hostname="gw.test", accept=Inbox())
+            for _ in range(2)
+        ]
+        for worker in workers:
+            await worker.start([place.dup()])
+        port = workers[0].port
+        async with Line.to(port) as line:
+            assert (await line.reply()).startswith("220")
+        await workers[0].stop(0)
+        for _ in range(3):
+            async with Line.to(port) as line:
+                assert (await line.reply()).startswith("220")
+        await workers[1].stop(0)
+        async with Line.to(port):  # waits for the next one
+            pass
 
-    async with listening() as free:
-        port = free.port
-    workers = [
-        MailListener(
-            config.Listener(protocol="smtp", port=port),
-            hostname="gw.test",
-            accept=Inbox(),
-            reuse_port=True,
-        )
-        for _ in range(2)
-    ]
-    for worker in workers:
-        await worker.start()
-    async with Line.to(port) as line:
-        assert (await line.reply()).startswith("220")
-    for worker in workers:
-        await worker.stop(0)
+
+async def test_one_that_retires_lets_clients_end_by_themselves() -> None:
+    inbox = Inbox()
+    async with listening(inbox) as listener, Line.to(listener.port) as line:
+        await line.reply()
+        await line.dialogue(HELLO)
+        retiring = asyncio.create_task(listener.retire(PATIENCE))
+        await until(lambda: not is_listened_on(listener.port))
+        await line.dialogue(SENDER, RECIPIENT, ("DATA", "354"), (".", "250"))
+        await line.dialogue(SENDER, RECIPIENT, ("DATA", "354"), (".", "250"), ("QUIT", "221"))
+        await retiring
+    assert len(inbox.mails) == 2
+
+
+async def test_one_that_retires_tells_idle_clients_to_go() -> None:
+    async with listening() as listener, Line.to(listener.port) as line:
+        await line.reply()
+        retiring = asyncio.create_task(listener.retire(PATIENCE))
+        assert await line.reply() == "421 4.3.2 restarting"
+        await retiring
+        assert await line.at_end()
 
 
 # ── who may send, and what is forwarded ───────────────────────────────────────────────────

@@ -1,0 +1,283 @@
+"""Several workers as one filter: whatever becomes of one, mail is taken."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import smtplib
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.crowd import Load, frozen, is_gone, ready_again, worker_pids
+from tests.support.postoffice import ALICE, DAVE, PostOffice, Stock, filter_alone, letter
+from tests.support.program import ProgramTrouble
+from tests.support.sink import Stage
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture
+def crowd(stock: Stock, tmp_path: Path) -> Iterator[PostOffice]:
+    """A filter of two workers."""
+    with filter_alone(stock, tmp_path, workers=2) as office:
+        yield office
+
+
+def change(office: PostOffice, **settings: Any) -> None:
+    """Write other settings; nobody is told."""
+    config = office.program.config
+    known = yaml.safe_load(config.read_text())
+    config.write_text(yaml.safe_dump({**known, **settings}))
+
+
+def send(office: PostOffice, *, protocol: str = "smtp") -> None:
+    (reply,) = office.hand_over(ALICE, [DAVE], letter(ALICE, DAVE), protocol=protocol)
+    assert reply.startswith("250"), reply
+
+
+def kill(office: PostOffice, pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    office.program.wait_for_event("worker ended", pid=pid)
+
+
+# ── one filter ────────────────────────────────────────────────────────────────────────────
+
+
+def test_each_worker_serves_every_listener(crowd: PostOffice) -> None:
+    first, second = worker_pids(crowd.program)
+    for still in (first, second):
+        with frozen(still):
+            send(crowd)
+            send(crowd, protocol="lmtp")
+    assert len(crowd.sink.mails) == 4
+    (ready,) = crowd.program.events("ready")
+    assert (ready["workers"], ready["pid"]) == (2, crowd.program.pid)
+    assert [line["protocol"] for line in crowd.program.events("listening")] == ["lmtp", "smtp"]
+
+
+def test_what_changes_reaches_all(crowd: PostOffice) -> None:
+    crowd.command("policy", "set", DAVE.partition("@")[2], "sign", "always")
+    crowd.program.wait_for_event("store reloaded", number=2)
+    crowd.program.reload()
+    crowd.program.wait_for_event("policies reloaded", number=2)
+    crowd.program.wait_until(lambda: crowd.program.states[-1] == "READY=1", "the end of it")
+
+
+def test_the_supervisor_has_neither_store_nor_key(crowd: PostOffice) -> None:
+    def files(pid: int) -> set[str]:
+        folder = Path(f"/proc/{pid}/fd")
+        return {str(one.readlink()) for one in folder.iterdir() if one.is_symlink()}
+
+    database = str(crowd.home / "smimefilter.db")
+    assert database not in files(crowd.program.pid)
+    assert all(database in files(pid) for pid in worker_pids(crowd.program))
+
+
+def test_numbers_are_those_of_all_workers_and_outlast_them(
+    stock: Stock, tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    port = free_port()
+
+    def shown(name: str) -> float:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+            found = re.findall(
+                rf"^{name}(?:{{.*}})? (\S+)$", page.read().decode(), re.MULTILINE
+            )
+        return sum(map(float, found))
+
+    with filter_alone(stock, tmp_path, workers=2, metrics={"port": port}) as office:
+        first, second = worker_pids(office.program)
+        with frozen(first):
+            for _ in range(3):
+                send(office)
+        with frozen(second):
+            for _ in range(4):
+                send(office)
+        assert shown("smimefilter_recipients_total") == 7
+        assert shown("smimefilter_mail_seconds_count") == 7
+        assert shown("smimefilter_mails_under_way") == 0
+        office.sink.answer(Stage.CONTENT, "250 2.0.0 ok", delay=30, times=1)
+        with ThreadPoolExecutor(1) as pool, frozen(second):
+            held = pool.submit(send, office)
+            office.program.wait_until(
+                lambda: shown("smimefilter_mails_under_way") == 1, "a mail under way"
+            )
+            kill(office, first)
+            with pytest.raises(smtplib.SMTPServerDisconnected):
+                held.result()
+        ready_again(office.program)
+        assert shown("smimefilter_mails_under_way") == 0
+        assert shown("smimefilter_recipients_total") == 7
+        with frozen(second):
+            send(office)
+        assert shown("smimefilter_recipients_total") == 8
+        change(office, threads_from=1000)
+        office.program.reload()
+        office.program.wait_for_event("settings reloaded", timeout=60)
+        assert shown("smimefilter_recipients_total") == 8
+
+
+def test_what_our_cas_publish_is_served_by_each(
+    stock: Stock, tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    port = free_port()
+    with filter_alone(stock, tmp_path, workers=2, publish={"port": port}) as office:
+        for pid in worker_pids(office.program):
+            with frozen(pid), pytest.raises(urllib.error.HTTPError, match="404"):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/0123456789.crl", timeout=10)
+
+
+# ── a worker that dies, or hangs ──────────────────────────────────────────────────────────
+
+
+def test_a_worker_that_is_killed_is_replaced_and_nobody_is_refused(crowd: PostOffice) -> None:
+    first, second = worker_pids(crowd.program)
+    kill(crowd, first)
+    send(crowd)
+    with frozen(second):
+        send(crowd)  # waits for the new one
+    (ended,) = crowd.program.events("worker ended")
+    assert (ended["worker"], ended["status"], ended["again_in"]) == (1, "SIGKILL", 0)
+    ready_again(crowd.program)
+    assert len(worker_pids(crowd.program)) == 2
+
+
+def test_both_may_die_at_once_and_clients_wait(crowd: PostOffice) -> None:
+    for pid in worker_pids(crowd.program):
+        os.kill(pid, signal.SIGKILL)
+    send(crowd)
+    assert len(crowd.sink.mails) == 1
+
+
+def test_one_that_dies_again_and_again_is_waited_with(crowd: PostOffice) -> None:
+    key = crowd.home / "master.key"
+    hidden = key.rename(crowd.home / "elsewhere.key")
+    _, second = worker_pids(crowd.program)
+    kill(crowd, second)
+    lines = crowd.program.wait_for_event("worker ended", number=4, timeout=60, worker=2)
+    assert [line["again_in"] for line in lines[:4]] == [0, 1, 2, 4]
+    assert lines[1]["status"] == "exit 1"
+    send(crowd)  # by the other one
+    hidden.rename(key)
+    ready_again(crowd.program)
+    send(crowd)
+
+
+def test_one_that_hangs_is_replaced(stock: Stock, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "6000000")  # three seconds of silence
+    with filter_alone(stock, tmp_path, workers=2) as office:
+        program = office.program
+        program.wait_until(lambda: "WATCHDOG=1" in program.states, "a sign of life")
+        first, _ = worker_pids(program)
+        os.kill(first, signal.SIGSTOP)
+        (line,) = program.wait_for_event("worker hangs", timeout=60)
+        assert line["pid"] == first
+        (ended,) = program.wait_for_event("worker ended")
+        assert (ended["pid"], ended["status"]) == (first, "SIGKILL")
+        ready_again(program)
+        told = program.states.count("WATCHDOG=1")
+        program.wait_until(lambda: program.states.count("WATCHDOG=1") > told, "another one")
+        send(office)
+
+
+def test_workers_end_when_their_supervisor_is_gone(crowd: PostOffice) -> None:
+    pids = worker_pids(crowd.program)
+    crowd.program.kill()
+    crowd.program.start()  # on the same database
+    crowd.program.wait_until(lambda: all(map(is_gone, pids)), "the workers to end", 60)
+
+
+# ── starting, reloading, ending ───────────────────────────────────────────────────────────
+
+
+def test_a_start_that_cannot_work_says_why_and_ends(stock: Stock, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        office = stack.enter_context(filter_alone(stock, tmp_path, workers=2))
+        program = office.program
+        program.stop()
+        (office.home / "master.key").rename(office.home / "elsewhere.key")
+        with pytest.raises(ProgramTrouble, match="ended with 1"):
+            program.start()
+        assert "master.key" in program.log()
+        assert "worker 1 ended (exit 1)" in program.log()
+
+
+def test_new_settings_while_mail_comes_in(crowd: PostOffice) -> None:
+    """Every mail is taken, and not one connection refused."""
+    program, port = crowd.program, crowd.program.port("smtp")
+    old = worker_pids(program)
+    with Load(port) as load:
+        program.reload()
+        program.wait_for_event("policies reloaded", number=2, timeout=60)
+        for number, workers in enumerate((2, 3), start=1):
+            change(crowd, hostname=f"number{number}.test", workers=workers)
+            program.reload()
+            program.wait_for_event("settings reloaded", number=number, timeout=120)
+        program.wait_until(lambda: all(map(is_gone, old)), "the old ones to end", 60)
+    assert load.sent
+    assert len(crowd.sink.mails) == load.sent
+    program.wait_until(lambda: len(worker_pids(program)) == 3, "the next ones to end", 60)
+    assert program.events("worker ended") == []
+    assert {b"by number2.test" in mail.content for mail in crowd.sink.mails} == {False, True}
+
+
+def test_settings_that_cannot_work_change_nothing(crowd: PostOffice) -> None:
+    program, before = crowd.program, worker_pids(crowd.program)
+    refused = "settings not reloaded, the old ones stay"
+    config = program.config.read_text()
+    program.config.write_text("hostname: [\n")
+    program.reload()
+    (line,) = program.wait_for_event(refused)
+    assert str(program.config) in line["error"]
+    program.config.write_text(config)
+    change(crowd, **{"master-key": "nowhere.key"})
+    program.reload()
+    program.wait_for_event(refused, number=2, timeout=60)
+    program.wait_until(lambda: program.states[-1] == "READY=1", "the end of it")
+    assert worker_pids(program) == before
+    kill(crowd, before[0])
+    ready_again(program)  # by the settings that are in force, not by those in the file
+    send(crowd)
+
+
+def test_listeners_come_and_go_with_the_settings(
+    crowd: PostOffice, free_port: Callable[[], int]
+) -> None:
+    port = free_port()
+    change(crowd, listeners=[{"protocol": "smtp", "address": "127.0.0.1", "port": port}])
+    crowd.program.reload()
+    crowd.program.wait_for_event("settings reloaded", timeout=60)
+    with smtplib.SMTP("127.0.0.1", port, timeout=30) as client:
+        assert client.ehlo()[0] == 250
+    with pytest.raises(ConnectionRefusedError):
+        smtplib.SMTP("127.0.0.1", crowd.program.port("lmtp"), timeout=30)
+
+
+def test_mails_under_way_end_when_it_is_told_to_stop(crowd: PostOffice) -> None:
+    crowd.sink.answer(Stage.CONTENT, "250 2.0.0 ok", delay=1)
+    pids, port = worker_pids(crowd.program), crowd.program.port("smtp")
+
+    def send_one() -> None:
+        client = smtplib.SMTP("127.0.0.1", port, timeout=60)
+        client.sendmail(ALICE, [DAVE], letter(ALICE, DAVE))  # raises where it is not taken
+        client.close()
+
+    with ThreadPoolExecutor(6) as pool:
+        sent = [pool.submit(send_one) for _ in range(6)]
+        crowd.program.wait_until(
+            lambda: sum("DATA" in one for one in crowd.sink.commands) == 6, "six mails"
+        )
+        assert crowd.program.stop() == 0
+        for one in sent:
+            one.result()
+    assert len(crowd.sink.mails) == 6
+    assert all(map(is_gone, pids))
