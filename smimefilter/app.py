@@ -26,7 +26,7 @@ import uvloop
 from smimefilter import __version__
 from smimefilter.base.errors import AdminError
 from smimefilter.base.settings import load_settings
-from smimefilter.config import Config, Listener, NextHop, rooted
+from smimefilter.config import Config, Listener, NextHop, rooted, shared
 from smimefilter.fetch.net import GuardedNet
 from smimefilter.files.policies import PolicyFiles
 from smimefilter.flow.activity import Activity
@@ -66,6 +66,7 @@ from smimefilter.ports.meter import Meter, NoMeter
 from smimefilter.ports.net import Net
 from smimefilter.ports.notify import NoSms
 from smimefilter.ports.requests import StoredRequest
+from smimefilter.smtp.accepting import Board
 from smimefilter.smtp.admission import Admission
 from smimefilter.smtp.connect import probe
 from smimefilter.smtp.listener import MailListener
@@ -427,9 +428,11 @@ class Running:
         self._admission = Admission(
             mails=limits.mails, octets=limits.bytes, patience=limits.wait, meter=self._meter
         )
+        board = Board(part.board, part.number - 1, part.of) if part.board >= 0 else None
         self.listeners = [
             MailListener(
                 settings,
+                board=board,
                 admission=self._admission,
                 hostname=app.hostname,
                 accept=self.filter.accept,
@@ -521,7 +524,7 @@ def serve(path: Path, workers: int | None = None) -> None:
     assigned = read_assignment()
     if assigned is not None:
         part, line = assigned
-        config = _config_of(part.text, Path(part.name))
+        config = shared(_config_of(part.text, Path(part.name)), part.of)
         uvloop.run(_serve(config, part, Contact(part, line)))
         return
     config = read_config(path)
@@ -529,7 +532,7 @@ def serve(path: Path, workers: int | None = None) -> None:
         uvloop.run(_serve(config, ALONE, Systemd()))
         return
     journal = LogJournal(make_log(config.log.format, config.log.level))
-    supervisor = Supervisor(partial(_work, path, workers), journal, GRACE)
+    supervisor = Supervisor(partial(_work, path, workers), Board.make, journal, GRACE)
     asyncio.run(supervisor.run())
 
 

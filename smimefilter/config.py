@@ -1,8 +1,8 @@
 """The daemon's settings: one YAML file, typed, checked as a whole, frozen.
 
 Unknown and misspelt names are errors with line and column, as in policy files. Paths are taken
-relative to the file's folder. Nothing here is reloaded while running except where said;
-preferences, which are, live in `policy/`.
+relative to the file's folder. Nothing here changes in a running process: other settings are for
+new workers. Preferences, which do, live in `policy/`.
 
 Leaves reading the file to the caller (`parse(text, name)`), opening what it names to `app.py`.
 Raises `AdminError`.
@@ -81,7 +81,7 @@ class Listener(Settings):
     tls: ServerTls | None = None
     auth: bool = False  # SMTP AUTH, over TLS only; logins in the store
     max_message_size: Annotated[int, Field(gt=0)] = 52_428_800  # bytes
-    max_connections: Annotated[int, Field(gt=0)] = 200
+    max_connections: Annotated[int, Field(gt=0)] = 200  # of each worker
     # of one client; mail servers in `xforward_clients` speak for many and are not limited
     max_connections_per_client: Annotated[int, Field(gt=0)] = 20
     max_recipients: Annotated[int, Field(gt=0)] = 1000
@@ -95,7 +95,7 @@ class NextHop(Settings):
     port: Port = 10026
     tls: Tls = Tls.NONE
     ca_file: Path | None = None  # roots for `tls: verify`; the system's when absent
-    connections: Annotated[int, Field(gt=0)] = 20  # at once; idle ones are kept
+    connections: Annotated[int, Field(gt=0)] = 20  # at once, of all workers; idle ones are kept
     connect_timeout: Seconds = 30
     timeout: Seconds = 300  # for each reply
     idle: Seconds = 60  # an idle connection is closed after
@@ -219,6 +219,16 @@ class Config(Settings):
     metrics: Metrics | None = None  # absent: not shown
     publish: Publish | None = None  # absent: not served
     notify: Notify = Notify()
+
+
+def shared(config: Config, workers: int) -> Config:
+    """What one of so many workers goes by: connections to next hops are shared out."""
+
+    def part(hop: NextHop) -> NextHop:
+        return hop.model_copy(update={"connections": -(-hop.connections // workers)})
+
+    hops = {name: part(hop) for name, hop in config.next_hops.items()}
+    return config.model_copy(update={"next_hop": part(config.next_hop), "next_hops": hops})
 
 
 _SQLITE = "sqlite+aiosqlite:///"

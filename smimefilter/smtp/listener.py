@@ -20,6 +20,7 @@ from smimefilter import config
 from smimefilter.base.errors import AdminError
 from smimefilter.ports.stores import Accounts
 
+from .accepting import Accepting, Board
 from .admission import Admission
 from .auth import Logins
 from .lmtp import LmtpSession
@@ -40,16 +41,21 @@ class MailListener:
         accounts: Accounts | None = None,
         abilities: Abilities = lambda: None,
         admission: Admission | None = None,
+        board: Board | None = None,
     ) -> None:
-        """`admission`: to the places for mail that all listeners share."""
+        """`admission`: to the places for mail that all listeners share. `board`: where there
+        are other processes that listen on the same sockets."""
+        self._board = board
         self.settings = settings
         self.port = settings.port
         admission = admission or Admission()
         self._terms = _terms(settings, hostname, accept, accounts, abilities, admission)
         self._sessions = OpenSessions(
-            settings.max_connections, settings.max_connections_per_client
+            settings.max_connections,
+            settings.max_connections_per_client,
+            *([board.change] if board else []),
         )
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | Accepting] = []
 
     def __str__(self) -> str:
         return f"{self.settings.protocol} on {self.settings.address}:{self.port}"
@@ -61,13 +67,17 @@ class MailListener:
         settings = self.settings
         session = SmtpSession if settings.protocol is config.Protocol.SMTP else LmtpSession
         sockets = sockets or listening(settings.address, settings.port, settings.protocol)
-        self._servers = [
-            await loop.create_server(
-                lambda: session(self._terms, self._sessions, loop), sock=one, backlog=BACKLOG
-            )
-            for one in sockets
-        ]
-        self.port = self._servers[0].sockets[0].getsockname()[1]
+        self.port = sockets[0].getsockname()[1]
+
+        def begin() -> SmtpSession:
+            return session(self._terms, self._sessions, loop)
+
+        for one in sockets:
+            if self._board is not None:
+                self._servers.append(Accepting(one, begin, self._board))
+            else:
+                server = await loop.create_server(begin, sock=one, backlog=BACKLOG)
+                self._servers.append(server)
 
     async def retire(self, grace: float) -> None:
         """Take no more clients, and wait about `grace` seconds for those there are to go."""

@@ -77,7 +77,11 @@ class Leaving(Protocol):
 class OpenSessions:
     """The sessions of a listener."""
 
-    def __init__(self, limit: int, limit_of_a_client: int) -> None:
+    def __init__(
+        self, limit: int, limit_of_a_client: int, count: Callable[[int], None] = lambda _: None
+    ) -> None:
+        """`count`: told of each that comes (1) and goes (-1)."""
+        self._count = count
         self.stopping = False  # they end after the transaction under way
         self.retiring = False  # they end when their clients do, or are idle
         self._limit = limit
@@ -96,6 +100,7 @@ class OpenSessions:
             return "connections of a client"
         self._sessions[session] = client
         self._of_clients[client] += 1
+        self._count(1)
         self.none_left.clear()
         return ""
 
@@ -103,6 +108,7 @@ class OpenSessions:
         """Give the place back; may be said twice."""
         client = self._sessions.pop(session, None)
         if client is not None:
+            self._count(-1)
             self._of_clients[client] -= 1
             if not self._of_clients[client]:
                 del self._of_clients[client]

@@ -14,7 +14,7 @@ import json
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from smimefilter.base.errors import AdminError
@@ -28,13 +28,16 @@ class Assignment:
     """The work of one process."""
 
     name: str = ""  # of the settings file
-    text: str = ""  # its content, as the supervisor has read it
+    # its content, as the supervisor has read it; may hold passwords
+    text: str = field(default="", repr=False)
     number: int = 1  # of the worker, from 1
     crew: int = 1  # of the workers that go by these settings
     upgrade: bool = True  # whether it brings the database up to date
     # descriptors that listen: for each listener of the settings, then for `publish`
     sockets: tuple[tuple[int, ...], ...] = ()
     numbers: str = ""  # the folder where metrics of all workers are kept
+    board: int = -1  # descriptor of what workers tell each other of their connections
+    of: int = 1  # workers of the crew
 
     @property
     def leads(self) -> bool:
@@ -49,7 +52,7 @@ class Assignment:
     @property
     def descriptors(self) -> list[int]:
         """All that it inherits."""
-        return [one for place in self.sockets for one in place]
+        return [self.board, *(one for place in self.sockets for one in place)]
 
     def line(self) -> bytes:
         """As it goes over the line."""

@@ -69,7 +69,7 @@ class Place:
 
     async def gone(self, grace: float) -> None:
         """Wait for the end of a worker that was told to end, so long and no longer."""
-        process, self.process = self.process, None
+        process = self.process
         if process is None:
             return
         try:
@@ -78,6 +78,7 @@ class Place:
         except TimeoutError:
             process.kill()
             await process.ended()
+        self.process = None
         self._forget(self._assignment.id)
 
     async def _keep(self) -> None:
@@ -132,8 +133,14 @@ class Crew:
     """All workers of the same settings."""
 
     def __init__(
-        self, assignments: Sequence[Assignment], journal: Journal, forget: Forget
+        self,
+        assignments: Sequence[Assignment],
+        journal: Journal,
+        forget: Forget,
+        over: Callable[[], None],
     ) -> None:
+        """`over`: called when the last worker has ended for good."""
+        self._over = over
         self._places = [Place(one, journal, forget) for one in assignments]
 
     async def begin(self) -> None:
@@ -147,7 +154,7 @@ class Crew:
         except BaseException as error:
             for process in self.processes:
                 process.kill()
-            await asyncio.gather(*(one.gone(0) for one in self._places))
+            await self._gone(0)
             if isinstance(error, BaseExceptionGroup):
                 raise error.exceptions[0] from None
             raise
@@ -186,7 +193,16 @@ class Crew:
             one.leave()
         for process in self.processes:
             tell(process)
+        await self._gone(grace)
+
+    async def _gone(self, grace: float) -> None:
         await asyncio.gather(*(one.gone(grace) for one in self._places))
+        over, self._over = self._over, _nothing
+        over()
+
+
+def _nothing() -> None:
+    """It was over before."""
 
 
 def called(status: int) -> str:

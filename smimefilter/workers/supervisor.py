@@ -16,7 +16,8 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 from smimefilter import __version__
@@ -41,7 +42,7 @@ class Work:
     """What a supervisor has to know of the settings."""
 
     name: str  # of their file
-    text: str
+    text: str = field(repr=False)  # may hold passwords
     workers: int
     doors: Sequence[Door]  # what is listened on: the listeners in their order, then `publish`
     metrics: Metrics | None
@@ -50,10 +51,18 @@ class Work:
 class Supervisor:
     """Runs until it is told to stop."""
 
-    def __init__(self, read: Callable[[], Work], journal: Journal, grace: float) -> None:
-        """`read`: the settings as they are now; raises `AdminError`. `grace`: seconds that
-        mails under way have to end in."""
+    def __init__(
+        self,
+        read: Callable[[], Work],
+        make_board: Callable[[int], int],
+        journal: Journal,
+        grace: float,
+    ) -> None:
+        """`read`: the settings as they are now; raises `AdminError`. `make_board`: a descriptor
+        of memory that so many workers share. `grace`: seconds that mails under way have to end
+        in."""
         self._read = read
+        self._make_board = make_board
         self._journal = journal
         self._grace = grace
         self._doors = Doors()
@@ -130,22 +139,21 @@ class Supervisor:
         sockets = self._doors.open(work.doors)
         folder = self._numbers.show(work.metrics)
         self._crews += 1
-        crew = Crew(
-            [
-                Assignment(
-                    name=work.name,
-                    text=work.text,
-                    number=number,
-                    crew=self._crews,
-                    upgrade=number == 1,
-                    sockets=tuple(tuple(one.fileno() for one in door) for door in sockets),
-                    numbers=folder,
-                )
-                for number in range(1, work.workers + 1)
-            ],
-            self._journal,
-            self._numbers.forget,
+        board = self._make_board(work.workers)
+        assignment = Assignment(
+            name=work.name,
+            text=work.text,
+            crew=self._crews,
+            sockets=tuple(tuple(one.fileno() for one in door) for door in sockets),
+            numbers=folder,
+            board=board,
+            of=work.workers,
         )
+        assignments = [
+            replace(assignment, number=number, upgrade=number == 1)
+            for number in range(1, work.workers + 1)
+        ]
+        crew = Crew(assignments, self._journal, self._numbers.forget, partial(os.close, board))
         await crew.begin()
         return work, crew
 

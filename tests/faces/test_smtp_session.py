@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
+import os
 import socket
 import struct
 from collections.abc import Sequence
@@ -18,7 +20,8 @@ from hypothesis import strategies as st
 from smimefilter import config
 from smimefilter.base.envelope import Deferred, Delivered, Fate, Refused, Transaction
 from smimefilter.base.errors import AdminError, MailError, Status
-from smimefilter.smtp import sockets
+from smimefilter.smtp import accepting, sockets
+from smimefilter.smtp.accepting import Board
 from smimefilter.smtp.admission import Admission
 from smimefilter.smtp.listener import MailListener
 from smimefilter.smtp.session import SmtpSession
@@ -703,6 +706,64 @@ async def test_listeners_can_share_a_socket_and_it_stays_when_they_go() -> None:
         await workers[1].stop(0)
         async with Line.to(port):  # waits for the next one
             pass
+
+
+@both_loops
+async def test_those_that_share_a_socket_take_turns() -> None:
+    (place,) = sockets.listening("127.0.0.1", 0, "smtp")
+    memory = Board.make(3)  # the third one never comes
+    workers = [
+        MailListener(
+            config.Listener(protocol="smtp"),
+            hostname="gw.test",
+            accept=Inbox(),
+            board=Board(memory, number, 3),
+        )
+        for number in range(2)
+    ]
+    os.close(memory)
+    with place:
+        for worker in workers:
+            await worker.start([place.dup()])
+        async with contextlib.AsyncExitStack() as stack:
+            for _ in range(10):
+                line = await stack.enter_async_context(Line.to(workers[0].port))
+                assert (await line.reply()).startswith("220")
+            counts = [len(worker._sessions.each()) for worker in workers]
+            assert sum(counts) == 10
+            assert max(counts) - min(counts) <= 2
+            await workers[0].stop(0)
+            late = await stack.enter_async_context(Line.to(workers[1].port))
+            assert (await late.reply()).startswith("220")
+            await late.dialogue(HELLO, SENDER, RECIPIENT, ("DATA", "354"), (".", "250"))
+        await workers[1].stop(0)
+
+
+async def test_no_descriptors_left_is_waited_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Full(socket.socket):
+        times = 2
+
+        def accept(self) -> Any:
+            if Full.times:
+                Full.times -= 1
+                raise OSError(errno.EMFILE, "too many open files")
+            return super().accept()
+
+    monkeypatch.setattr(accepting, "PAUSE", 0.01)
+    (place,) = sockets.listening("127.0.0.1", 0, "smtp")
+    worker = MailListener(
+        config.Listener(protocol="smtp"),
+        hostname="gw.test",
+        accept=Inbox(),
+        board=Board(Board.make(1), 0, 1),
+    )
+    await worker.start([Full(fileno=place.detach())])
+    async with Line.to(worker.port) as line:
+        assert (await line.reply()).startswith("220")
+    assert caplog.text.count("no connection can be taken: too many open files") == 2
+    await worker.stop(0)
 
 
 async def test_one_that_retires_lets_clients_end_by_themselves() -> None:
