@@ -25,22 +25,28 @@ class Numbers:
 
     def __init__(self) -> None:
         self._folder = ""  # made when it is wanted
-        self._shown: Metrics | None = None
-        self._page: Page | None = None
+        self._shown: tuple[Metrics | None, Page | None] = None, None
+        self._next: tuple[Metrics | None, Page | None] = self._shown
 
-    def show(self, settings: Metrics | None) -> str:
-        """Show the page there from now on, and nowhere else; the folder that workers are told
-        of, "" where nothing is counted. Raises `AdminError`, and then all is as it was."""
-        if settings != self._shown:
-            page = None
-            if settings is not None:
-                registry = CollectorRegistry()
-                MultiProcessCollector(registry, path=self._made())  # type: ignore[no-untyped-call]
-                page = Page(settings, registry)
-            if self._page is not None:
-                self._page.close()
-            self._page, self._shown = page, settings
-        return self._made() if settings is not None else ""
+    def prepare(self, settings: Metrics | None) -> str:
+        """Open the page there as well, until `settle`; the folder that workers are told of, ""
+        where nothing is counted. Raises `AdminError`."""
+        if settings != self._shown[0]:
+            self._next = settings, self._opened(settings) if settings else None
+        return self._made() if settings else ""
+
+    def settle(self, *, taken: bool) -> None:
+        """The page that was prepared takes the place of the one that is shown, or goes."""
+        if self._next is not self._shown:
+            _, gone = self._shown if taken else self._next
+            if gone is not None:
+                gone.close()
+        self._shown = self._next = self._next if taken else self._shown
+
+    def _opened(self, settings: Metrics) -> Page:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, path=self._made())  # type: ignore[no-untyped-call]
+        return Page(settings, registry)
 
     def forget(self, worker: str) -> None:
         """A worker is dead: its gauges show nothing any more."""
@@ -49,7 +55,9 @@ class Numbers:
 
     def close(self) -> None:
         """Show nothing, keep nothing."""
-        self.show(None)
+        self.settle(taken=False)
+        self.prepare(None)
+        self.settle(taken=True)
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
 

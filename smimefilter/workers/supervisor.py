@@ -92,7 +92,6 @@ class Supervisor:
 
     async def _begin(self) -> None:
         self._work, self._crew = await self._raised(self._read())
-        self._doors.keep(self._work.doors)
         self._tell_of_doors()
 
     async def _go_on(self) -> None:
@@ -137,7 +136,7 @@ class Supervisor:
     async def _raised(self, work: Work) -> tuple[Work, Crew]:
         """Workers that go by these settings, at work. Raises `AdminError`."""
         sockets = self._doors.open(work.doors)
-        folder = self._numbers.show(work.metrics)
+        folder = self._numbers.prepare(work.metrics)
         self._crews += 1
         board = self._make_board(work.workers)
         assignment = Assignment(
@@ -155,6 +154,8 @@ class Supervisor:
         ]
         crew = Crew(assignments, self._journal, self._numbers.forget, partial(os.close, board))
         await crew.begin()
+        self._doors.keep(work.doors)
+        self._numbers.settle(taken=True)
         return work, crew
 
     async def _reload(self) -> None:
@@ -168,7 +169,7 @@ class Supervisor:
                 await self._replace(work)
         except AdminError as error:
             self._journal.trouble("settings not reloaded, the old ones stay", error)
-            self._numbers.show(self._work.metrics)
+            self._numbers.settle(taken=False)
             self._doors.keep(self._work.doors)
             await self._crew.reload(RELOAD)
         systemd.notify("READY=1")
@@ -177,7 +178,6 @@ class Supervisor:
         """New workers, then the old ones retire."""
         old = self._crew
         self._work, self._crew = await self._raised(work)
-        self._doors.keep(work.doors)
         task = asyncio.create_task(old.retire(2 * self._grace + CUT))
         self._retiring[old] = task
         task.add_done_callback(lambda _: self._retiring.pop(old))

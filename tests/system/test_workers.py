@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import smtplib
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ import yaml
 
 from tests.support.crowd import Load, frozen, is_gone, ready_again, worker_pids
 from tests.support.postoffice import ALICE, DAVE, PostOffice, Stock, filter_alone, letter
-from tests.support.program import ProgramTrouble
+from tests.support.program import Program, ProgramTrouble, shipped_settings
 from tests.support.sink import Stage
 
 pytestmark = pytest.mark.system
@@ -244,6 +245,18 @@ def test_a_start_that_cannot_work_says_why_and_ends(stock: Stock, tmp_path: Path
         assert "worker 1 ended (exit 1)" in program.log()
 
 
+def test_the_command_line_says_how_many(stock: Stock, tmp_path: Path) -> None:
+    """And workers are what their supervisor is, however it was started."""
+    code = (
+        "import sys; sys.argv += ['--workers', '2']; from smimefilter.cli import main; main()"
+    )
+    stock.copy_to(tmp_path)
+    settings = shipped_settings(tmp_path, port=0, next_hop=1)
+    with Program(tmp_path, settings, command=(sys.executable, "-c", code)) as program:
+        (ready,) = program.events("ready")
+        assert ready["workers"] == len(worker_pids(program)) == 2
+
+
 def test_new_settings_while_mail_comes_in(crowd: PostOffice) -> None:
     """Every mail is taken, and not one connection refused."""
     program, port = crowd.program, crowd.program.port("smtp")
@@ -263,7 +276,10 @@ def test_new_settings_while_mail_comes_in(crowd: PostOffice) -> None:
     assert {b"by number2.test" in mail.content for mail in crowd.sink.mails} == {False, True}
 
 
-def test_settings_that_cannot_work_change_nothing(crowd: PostOffice) -> None:
+def test_settings_that_cannot_work_change_nothing(
+    crowd: PostOffice, free_port: Callable[[], int]
+) -> None:
+    port = free_port()
     program, before = crowd.program, worker_pids(crowd.program)
     refused = "settings not reloaded, the old ones stay"
     config = program.config.read_text()
@@ -272,11 +288,14 @@ def test_settings_that_cannot_work_change_nothing(crowd: PostOffice) -> None:
     (line,) = program.wait_for_event(refused)
     assert str(program.config) in line["error"]
     program.config.write_text(config)
-    change(crowd, **{"master-key": "nowhere.key"})
+    change(crowd, **{"master-key": "nowhere.key"}, metrics={"port": port}, listeners=[])
     program.reload()
     program.wait_for_event(refused, number=2, timeout=60)
     program.wait_until(lambda: program.states[-1] == "READY=1", "the end of it")
     assert worker_pids(program) == before
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10)
+    send(crowd, protocol="lmtp")
     kill(crowd, before[0])
     ready_again(program)  # by the settings that are in force, not by those in the file
     send(crowd)
