@@ -9,23 +9,24 @@ Raises `AdminError`: a start that cannot work says so in one line and leaves not
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import random
 import resource
-import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+import uvloop
 
 from smimefilter import __version__
 from smimefilter.base.errors import AdminError
 from smimefilter.base.settings import load_settings
-from smimefilter.config import Config, Listener, NextHop, rooted
+from smimefilter.config import Config, Listener, NextHop, rooted, shared
 from smimefilter.fetch.net import GuardedNet
 from smimefilter.files.policies import PolicyFiles
 from smimefilter.flow.activity import Activity
@@ -51,9 +52,8 @@ from smimefilter.keys.master import CREDENTIAL, MasterKey, generate_master_key, 
 from smimefilter.keys.wrapped import KeyVault, WrappedKeyRing
 from smimefilter.notify.sms import sms_transport
 from smimefilter.notify.texts import TemplateLetters
-from smimefilter.obs import systemd
 from smimefilter.obs.log import LogJournal, forward_library_logs, make_log
-from smimefilter.obs.meter import PrometheusMeter
+from smimefilter.obs.meter import PrometheusMeter, keep_numbers_in
 from smimefilter.pki.certificate import Certificate
 from smimefilter.plan.snapshot import Moment
 from smimefilter.policy.preferences import (
@@ -66,12 +66,20 @@ from smimefilter.ports.meter import Meter, NoMeter
 from smimefilter.ports.net import Net
 from smimefilter.ports.notify import NoSms
 from smimefilter.ports.requests import StoredRequest
+from smimefilter.smtp.accepting import Board
+from smimefilter.smtp.admission import Admission
 from smimefilter.smtp.connect import probe
 from smimefilter.smtp.listener import MailListener
 from smimefilter.smtp.relay import SmtpRelay
+from smimefilter.smtp.sockets import listening
 from smimefilter.store.database import Database
 from smimefilter.trust.verdict import Purpose, Verdict
 from smimefilter.web.publish import Publisher
+from smimefilter.workers.assignment import ALONE, Assignment, inherited, read_assignment
+from smimefilter.workers.contact import Contact
+from smimefilter.workers.life import Life, Manager, Systemd
+from smimefilter.workers.sockets import Door
+from smimefilter.workers.supervisor import Supervisor, Work
 
 NO_POLICY: Final = """\
 # What holds for everybody; docs/preferences.md describes every preference.
@@ -89,8 +97,16 @@ def now() -> datetime:
 
 def read_config(path: Path) -> Config:
     """The settings; relative paths in them start at the file's folder."""
+    return _config_of(_text_of(path), path)
+
+
+def _config_of(text: str, path: Path) -> Config:
+    return rooted(load_settings(text, str(path), Config), path.resolve().parent)
+
+
+def _text_of(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise AdminError("not UTF-8", where=str(path), mend="convert it") from None
     except OSError as error:
@@ -99,7 +115,6 @@ def read_config(path: Path) -> Config:
             where=str(path),
             mend="name the settings with --config FILE; config/smimefilter.yaml is a start",
         ) from None
-    return rooted(load_settings(text, str(path), Config), path.resolve().parent)
 
 
 class App:
@@ -341,11 +356,15 @@ def rehearse(app: App) -> None:
 class Running:
     """The filter at work: listeners, relay and the snapshots behind them."""
 
-    def __init__(self, app: App, snapshots: Snapshots) -> None:
+    def __init__(self, app: App, snapshots: Snapshots, part: Assignment = ALONE) -> None:
+        """`part`: of the work, what this process does."""
         self._app = app
         self._snapshots = snapshots
+        self._part = part
         self._relay = SmtpRelay(app.config, app.hostname)
         self.net = GuardedNet(app.config.fetch)
+        if part.numbers:
+            keep_numbers_in(part.numbers, part.id)
         self._meter = PrometheusMeter() if app.config.metrics else NoMeter()
         self._activity = Activity(app.journal, app.database.active_users, now)
         self._harvest = Harvest(
@@ -360,7 +379,13 @@ class Running:
             clock=now,
         )
         self._revalidation = Revalidation(
-            snapshots, self._activity, app.journal, self._meter, now, self._lookups
+            snapshots,
+            self._activity,
+            app.journal,
+            self._meter,
+            now,
+            self._lookups,
+            reports=part.leads,
         )
         self._crl_updates = app.crl_updates(self.net, snapshots, self._meter)
         ca = self._office = office_of(app, snapshots)
@@ -371,6 +396,7 @@ class Running:
             requests=app.database.requests,
             journal=app.journal,
             clock=now,
+            leads=part.leads,
         )
         self.publisher = (
             Publisher(
@@ -398,9 +424,16 @@ class Running:
             authserv_id=app.authserv_id,
             challenges=ca.challenges,
         )
+        limits = app.config.limits
+        self._admission = Admission(
+            mails=limits.mails, octets=limits.bytes, patience=limits.wait, meter=self._meter
+        )
+        board = Board(part.board, part.number - 1, part.of) if part.board >= 0 else None
         self.listeners = [
             MailListener(
                 settings,
+                board=board,
+                admission=self._admission,
                 hostname=app.hostname,
                 accept=self.filter.accept,
                 accounts=app.database.accounts,
@@ -412,12 +445,14 @@ class Running:
     async def start(self) -> None:
         """Listen on every address, or on none. Raises `AdminError`."""
         try:
-            if isinstance(self._meter, PrometheusMeter) and self._app.config.metrics:
-                self._meter.show(self._app.config.metrics)
-            if self.publisher is not None:
-                await self.publisher.start()
+            metrics = self._app.config.metrics if not self._part.numbers else None
+            if isinstance(self._meter, PrometheusMeter) and metrics:
+                self._meter.show(metrics)
+            given = [inherited(one) for one in self._part.sockets]
             for listener in self.listeners:
-                await listener.start()
+                await listener.start(given.pop(0) if given else ())
+            if self.publisher is not None:
+                await self.publisher.start(given.pop(0) if given else ())
         except BaseException:
             await self.stop(0)
             raise
@@ -430,9 +465,9 @@ class Running:
             asyncio.create_task(self._caretaker.run()),
             asyncio.create_task(self._relay.get_acquainted()),
         ]
-        if self._app.config.fetch.crls:
+        if self._app.config.fetch.crls and self._part.leads:
             self._helpers.append(asyncio.create_task(self._crl_updates.run()))
-        for listener in self.listeners:
+        for listener in self.listeners if not self._part.sockets else ():
             self._app.journal.note(
                 "listening",
                 protocol=listener.settings.protocol.value,
@@ -455,19 +490,24 @@ class Running:
             await self.publisher.stop()
         self._relay.close()
 
+    async def retire(self, grace: float = GRACE) -> None:
+        """Take no new client, and wait for those there are to go by themselves, for a time:
+        others have taken our place."""
+        if self.publisher is not None:
+            self.publisher.close()
+        await asyncio.gather(*(listener.retire(grace) for listener in self.listeners))
+
     async def reload(self) -> None:
         """Read policy files again, as SIGHUP asks for."""
-        systemd.reloading()
         await self._snapshots.reload_files()
-        systemd.notify("READY=1")
 
 
 @asynccontextmanager
-async def running(app: App) -> AsyncIterator[Running]:
+async def running(app: App, part: Assignment = ALONE) -> AsyncIterator[Running]:
     """The filter, started; stopped at the end."""
     snapshots = app.snapshots()
     await snapshots.load()
-    at_work = Running(app, snapshots)
+    at_work = Running(app, snapshots, part)
     async with at_work.net:
         await at_work.start()
         try:
@@ -476,44 +516,62 @@ async def running(app: App) -> AsyncIterator[Running]:
             await at_work.stop()
 
 
-async def serve(config: Config) -> None:
-    """Run the filter until SIGTERM or SIGINT. Raises `AdminError` when it cannot start."""
+def serve(path: Path, workers: int | None = None) -> None:
+    """Run the filter until SIGTERM or SIGINT: in this process, or with several workers (so
+    many, by the settings, or one for each core) as their supervisor; in a process that a
+    supervisor has started, as its worker. Raises `AdminError` when it cannot start."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold private keys
-    async with open_app(config, upgrade=True) as app, running(app) as at_work:
+    assigned = read_assignment()
+    if assigned is not None:
+        part, line = assigned
+        config = shared(_config_of(part.text, Path(part.name)), part.of)
+        uvloop.run(_serve(config, part, Contact(part, line)))
+        return
+    config = read_config(path)
+    if (workers or _workers(config)) == 1:
+        uvloop.run(_serve(config, ALONE, Systemd()))
+        return
+    journal = LogJournal(make_log(config.log.format, config.log.level))
+    supervisor = Supervisor(partial(_work, path, workers), Board.make, journal, GRACE)
+    asyncio.run(supervisor.run())
+
+
+def _workers(config: Config) -> int:
+    return config.workers or len(os.sched_getaffinity(0))
+
+
+def _work(path: Path, workers: int | None) -> Work:
+    """What a supervisor has to know of the settings. Raises `AdminError`."""
+    text = _text_of(path)
+    config = _config_of(text, path)
+    places = [(one.protocol.value, one.address, one.port) for one in config.listeners]
+    if config.publish is not None:
+        places.append(("publish", config.publish.address, config.publish.port))
+    return Work(
+        name=str(path),
+        text=text,
+        workers=workers or _workers(config),
+        doors=tuple(
+            Door(purpose, address, port, partial(listening, address, port, purpose))
+            for purpose, address, port in places
+        ),
+        metrics=config.metrics,
+    )
+
+
+async def _serve(config: Config, part: Assignment, manager: Manager) -> None:
+    async with open_app(config, upgrade=part.upgrade) as app, running(app, part) as at_work:
         forward_library_logs(app.journal)
-        ending = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        reloads: set[asyncio.Task[None]] = set()
+        life = Life(manager, reload=at_work.reload, retire=at_work.retire)
+        alone = part is ALONE
 
-        def reload() -> None:
-            task = loop.create_task(at_work.reload())
-            reloads.add(task)
-            task.add_done_callback(reloads.discard)
+        def begun() -> None:
+            if alone:
+                app.journal.note("ready", version=__version__, pid=os.getpid(), workers=1)
 
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, ending.set)
-        loop.add_signal_handler(signal.SIGHUP, reload)
-        gc.collect()
-        gc.freeze()  # what was loaded stays: collections need not walk it again and again
-        systemd.notify("READY=1")
-        app.journal.note("ready", version=__version__, pid=os.getpid())
-        await _until(ending, at_work.keeper)
-        systemd.notify("STOPPING=1")
-        app.journal.note("stopping")
-
-
-async def _until(ending: asyncio.Event, keeper: asyncio.Task[None] | None) -> None:
-    """Wait for the end, and keep systemd's watchdog quiet meanwhile. A keeper that fails is
-    a defect: better begin anew than go on with what once was."""
-    interval = systemd.watchdog_interval()
-    waits: set[asyncio.Task[Any]] = {asyncio.create_task(ending.wait())}
-    if keeper is not None:
-        waits.add(keeper)
-    while not ending.is_set():
-        await asyncio.wait(waits, timeout=interval, return_when=asyncio.FIRST_COMPLETED)
-        if keeper is not None and keeper.done():
-            keeper.result()
-        systemd.notify("WATCHDOG=1")
+        await life.last(at_work.keeper, begun)
+        if alone:
+            app.journal.note("stopping")
 
 
 async def probe_next_hop(config: Config, hop: NextHop) -> str:

@@ -1,8 +1,8 @@
 """The daemon's settings: one YAML file, typed, checked as a whole, frozen.
 
 Unknown and misspelt names are errors with line and column, as in policy files. Paths are taken
-relative to the file's folder. Nothing here is reloaded while running except where said;
-preferences, which are, live in `policy/`.
+relative to the file's folder. Nothing here changes in a running process: other settings are for
+new workers. Preferences, which do, live in `policy/`.
 
 Leaves reading the file to the caller (`parse(text, name)`), opening what it names to `app.py`.
 Raises `AdminError`.
@@ -47,6 +47,7 @@ class Tls(StrEnum):
     VERIFY = "verify"  # STARTTLS always, certificate and name verified
 
 
+MOST_WORKERS: Final = 512
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -80,7 +81,7 @@ class Listener(Settings):
     tls: ServerTls | None = None
     auth: bool = False  # SMTP AUTH, over TLS only; logins in the store
     max_message_size: Annotated[int, Field(gt=0)] = 52_428_800  # bytes
-    max_connections: Annotated[int, Field(gt=0)] = 200
+    max_connections: Annotated[int, Field(gt=0)] = 200  # of each worker
     # of one client; mail servers in `xforward_clients` speak for many and are not limited
     max_connections_per_client: Annotated[int, Field(gt=0)] = 20
     max_recipients: Annotated[int, Field(gt=0)] = 1000
@@ -94,7 +95,7 @@ class NextHop(Settings):
     port: Port = 10026
     tls: Tls = Tls.NONE
     ca_file: Path | None = None  # roots for `tls: verify`; the system's when absent
-    connections: Annotated[int, Field(gt=0)] = 20  # at once; idle ones are kept
+    connections: Annotated[int, Field(gt=0)] = 20  # at once, of all workers; idle ones are kept
     connect_timeout: Seconds = 30
     timeout: Seconds = 300  # for each reply
     idle: Seconds = 60  # an idle connection is closed after
@@ -169,6 +170,14 @@ class Publish(Settings):
     port: Annotated[int, Field(ge=0, le=65535)] = 9180
 
 
+class Limits(Settings):
+    """How much mail a worker has under way at once, over all its connections."""
+
+    mails: Annotated[int, Field(gt=0)] = 100
+    bytes: Annotated[int, Field(gt=0)] = 536_870_912  # of contents as they came
+    wait: Annotated[float, Field(ge=0)] = 30  # seconds for a place, then 451
+
+
 class Log(Settings):
     """How the log is written, to standard error."""
 
@@ -179,9 +188,12 @@ class Log(Settings):
 class Config(Settings):
     """The whole file."""
 
+    # processes that take mail; absent: one for each core this process may run on
+    workers: Annotated[int, Field(ge=1, le=MOST_WORKERS)] | None = None
     hostname: str = ""  # of this host in greetings and Received lines; "" asks the system
     authserv_id: str = ""  # in Authentication-Results, RFC 8601; "" is the hostname
     listeners: tuple[Listener, ...] = (Listener(),)
+    limits: Limits = Limits()
     next_hop: NextHop = NextHop()
     next_hops: dict[str, NextHop] = {}  # by name
     routes: dict[str, str] = {}  # recipient domain (or *.domain, or *) → name of a next hop
@@ -207,6 +219,16 @@ class Config(Settings):
     metrics: Metrics | None = None  # absent: not shown
     publish: Publish | None = None  # absent: not served
     notify: Notify = Notify()
+
+
+def shared(config: Config, workers: int) -> Config:
+    """What one of so many workers goes by: connections to next hops are shared out."""
+
+    def part(hop: NextHop) -> NextHop:
+        return hop.model_copy(update={"connections": -(-hop.connections // workers)})
+
+    hops = {name: part(hop) for name, hop in config.next_hops.items()}
+    return config.model_copy(update={"next_hop": part(config.next_hop), "next_hops": hops})
 
 
 _SQLITE = "sqlite+aiosqlite:///"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 import uvloop
 
 from smimefilter import __version__
 from smimefilter.app import initialise, read_config
 from smimefilter.app import serve as run_filter
+from smimefilter.config import MOST_WORKERS
 
 from . import (
     accounts,
@@ -30,6 +33,16 @@ from . import (
 )
 from .common import DEFAULT_CONFIG, Config
 from .show import out, say
+
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        max=MOST_WORKERS,
+        help="Processes that take mail; 1 is this one alone. By default what the settings say.",
+    ),
+]
 
 app = typer.Typer(
     name="smimefilter",
@@ -76,6 +89,7 @@ def init(config: Config = DEFAULT_CONFIG) -> None:
 
 
 @app.command()
-def serve(config: Config = DEFAULT_CONFIG) -> None:
-    """Run the filter until SIGTERM; SIGHUP reads the policies again."""
-    uvloop.run(run_filter(read_config(config)))
+def serve(config: Config = DEFAULT_CONFIG, workers: Workers = None) -> None:
+    """Run the filter until SIGTERM; SIGHUP reads the policies again, and with several workers
+    the settings."""
+    run_filter(config, workers)

@@ -1,8 +1,9 @@
 """Who uses mail: whose certificates were considered lately, to encrypt or to sign.
 
-A witness of every mail. People are kept in memory and written to the store now and then, so
-that after a restart, on other nodes and for `doctor` they are known as well. What is not
-written when the process dies comes with the next mail.
+A witness of every mail. People are kept in memory and written to the store now and then, and
+those whom others have written are read, so that after a restart, in other workers, on other
+nodes and for `doctor` they are known as well. What is not written when the process dies comes
+with the next mail.
 
 Leaves looking at their certificates to `revalidation.py`. Raises nothing while mail flows.
 """
@@ -10,7 +11,7 @@ Leaves looking at their certificates to `revalidation.py`. Raises nothing while 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -23,6 +24,7 @@ from smimefilter.trust.verdict import Purpose
 ACTIVE_FOR: Final = timedelta(days=30)  # since the last mail
 MOST: Final = 50_000  # people; of more, those seen last
 WRITE_EVERY: Final = 60.0  # seconds
+LATELY: Final = timedelta(minutes=5)  # since when what others wrote is read again
 FRESH: Final = timedelta(hours=1)  # what is written need not be written again so soon
 
 _Key = tuple[str, Purpose]
@@ -64,9 +66,19 @@ class Activity:
         except MailError as error:  # mail goes on without
             self._journal.trouble("active users not read", error)
             return
+        self._take(stored)
+
+    async def read(self) -> None:
+        """Take whom others have written lately."""
+        self._take(await self._store.since(self._clock() - LATELY))
+
+    def _take(self, stored: Sequence[ActiveUser]) -> None:
         known = {(user.address, user.purpose): user.seen for user in stored[-MOST:]}
-        self._written = dict(known)
-        self._seen = {**known, **self._seen}
+        self._written |= known
+        self._seen = {
+            **known,
+            **{key: max(seen, known.get(key, seen)) for key, seen in self._seen.items()},
+        }  # longest ago first, or nearly
 
     async def keep(self) -> None:
         """Write who is active, until cancelled."""
@@ -75,6 +87,7 @@ class Activity:
             try:
                 await asyncio.sleep(WRITE_EVERY)
                 await self.write()
+                await self.read()
                 failing = False
             except asyncio.CancelledError:
                 await self._write_last()

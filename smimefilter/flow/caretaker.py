@@ -72,7 +72,11 @@ class Caretaker:
         requests: Requests,
         journal: Journal,
         clock: Callable[[], datetime],
+        leads: bool = True,
     ) -> None:
+        """`leads`: of several processes on one host, one does what does not come from the
+        mails that it has seen."""
+        self._leads = leads
         self._snapshots = snapshots
         self._authority = authority
         self._desk = desk
@@ -94,12 +98,13 @@ class Caretaker:
         """Look after everything, until cancelled."""
         crls = renewals = 0.0
         while True:
-            await self._do("requests", self._work)
+            if self._leads:
+                await self._do("requests", self._work)
             await self._do("requests for senders", self._request_for_senders)
-            if time.monotonic() >= crls:
+            if self._leads and time.monotonic() >= crls:
                 crls = time.monotonic() + CRLS_EVERY
                 await self._do("CRLs of our own", self._renew_crls)
-            if time.monotonic() >= renewals:
+            if self._leads and time.monotonic() >= renewals:
                 renewals = time.monotonic() + RENEW_EVERY
                 await self._do("renewals", self._renew_certificates)
             await asyncio.sleep(LOOK_EVERY)

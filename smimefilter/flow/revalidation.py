@@ -50,7 +50,11 @@ class Revalidation:
         meter: Meter,
         clock: Callable[[], datetime],
         lookups: Lookups | None = None,
+        *,
+        reports: bool = True,
     ) -> None:
+        """`reports`: of several processes on one host, one does."""
+        self._reports = reports
         self._lookups = lookups
         self._snapshots = snapshots
         self._activity = activity
@@ -86,7 +90,8 @@ class Revalidation:
             found += await self._some(users[start : start + AT_ONCE])
             if self._version != version:
                 return  # superseded: the next review begins at once
-        self._report(found)
+        if self._reports:
+            self._report(found)
 
     async def _some(self, users: Sequence[ActiveUser]) -> list[Concern]:
         started = time.monotonic()

@@ -1,22 +1,23 @@
-"""Numbers for Prometheus: mails by what became of them, and certificates in trouble.
+"""Numbers for Prometheus: mails by what became of them, mail under way and turned away, and
+certificates in trouble.
 
-Shown over HTTP on an address of its own, for those alone who can reach it: there is no login.
-Raises `AdminError` when that address cannot be had.
+Of one process they are kept in memory and shown here; of workers in a folder that their
+supervisor shows (`workers/numbers.py`). Leaves the page to `page.py`. Raises `AdminError`.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from threading import Thread
 from typing import Final
-from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 
 from smimefilter.base.envelope import Deferred, Delivered, Fate, Notified, Refused
-from smimefilter.base.errors import AdminError
 from smimefilter.config import Metrics
 from smimefilter.ports.journal import MailRecord
+
+from .page import Page
 
 _SECONDS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 30)
 
@@ -25,8 +26,7 @@ class PrometheusMeter:
     """A `ports.meter.Meter`, and a page that shows it."""
 
     def __init__(self) -> None:
-        self._server: WSGIServer | None = None
-        self._thread: Thread | None = None
+        self._page: Page | None = None
         registry = self._registry = CollectorRegistry()
         self._recipients = Counter(
             "smimefilter_recipients",
@@ -45,12 +45,37 @@ class PrometheusMeter:
             "Certificates of active users that cannot be used, or not for long",
             ("purpose", "trouble"),
             registry=registry,
+            multiprocess_mode="livemostrecent",  # the leading worker's, of two the new one's
         )
-
         self._crl_sources = Gauge(
             "smimefilter_crl_sources",
             "URLs that CRLs are fetched from, by how the last try went",
             ("state",),
+            registry=registry,
+            multiprocess_mode="livemostrecent",
+        )
+        self._under_way = Gauge(
+            "smimefilter_mails_under_way",
+            "Mails that have been let in and not been answered yet",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._octets = Gauge(
+            "smimefilter_bytes_under_way",
+            "Sizes of these, as declared or as received so far",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._waiting = Gauge(
+            "smimefilter_mails_waiting",
+            "Mails that wait to be let in",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._turned_away = Counter(
+            "smimefilter_turned_away",
+            "Connections and mails that there was no place for",
+            ("limit",),
             registry=registry,
         )
 
@@ -72,26 +97,32 @@ class PrometheusMeter:
         self._crl_sources.labels("good").set(followed - failing)
         self._crl_sources.labels("failing").set(failing)
 
+    def load(self, *, mails: int, octets: int, waiting: int) -> None:
+        """Set the gauges."""
+        self._under_way.set(mails)
+        self._octets.set(octets)
+        self._waiting.set(waiting)
+
+    def turned_away(self, limit: str) -> None:
+        """Count it."""
+        self._turned_away.labels(limit).inc()
+
     def show(self, settings: Metrics) -> None:
         """Listen from now on. Raises `AdminError`."""
-        try:
-            self._server, self._thread = start_http_server(
-                settings.port, settings.address, self._registry
-            )
-        except OSError as error:
-            raise AdminError(
-                f"metrics cannot be shown: {(error.strerror or str(error)).lower()}",
-                where=f"{settings.address}:{settings.port}",
-                mend="choose another port at `metrics`",
-            ) from None
+        self._page = Page(settings, self._registry)
 
     def hide(self) -> None:
         """Listen no longer."""
-        if self._server is not None and self._thread is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._thread.join()
-            self._server = self._thread = None
+        if self._page is not None:
+            self._page.close()
+            self._page = None
+
+
+def keep_numbers_in(folder: str, worker: str) -> None:
+    """From now on numbers of this process are kept there, under this name: no other process
+    has it meanwhile, and what one before has counted is counted on."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    values.ValueClass = values.MultiProcessValue(lambda: worker)  # type: ignore[no-untyped-call]
 
 
 def _word(fate: Fate) -> str:

@@ -18,6 +18,12 @@ class Meter(Witness, Protocol):
     def crl_sources(self, *, followed: int, failing: int) -> None:
         """How many URLs CRLs are fetched from, and from how many of them that fails."""
 
+    def load(self, *, mails: int, octets: int, waiting: int) -> None:
+        """How much mail is under way now, and how many mails wait to be let in."""
+
+    def turned_away(self, limit: str) -> None:
+        """There was no place for a connection or a mail, because of this limit."""
+
 
 class NoMeter:
     """Counts nothing: nobody watches."""
@@ -30,3 +36,9 @@ class NoMeter:
 
     def crl_sources(self, *, followed: int, failing: int) -> None:
         """Not shown."""
+
+    def load(self, *, mails: int, octets: int, waiting: int) -> None:
+        """Not shown."""
+
+    def turned_away(self, limit: str) -> None:
+        """Not counted."""

@@ -23,6 +23,7 @@ from aiosmtpd.smtp import SMTP, Session
 
 from smimefilter.base.errors import MailError
 
+from .admission import Ticket
 from .deadline import Deadline
 from .syntax import Rejected
 from .terms import OpenSessions, Terms
@@ -32,7 +33,8 @@ log = logging.getLogger(__name__)
 
 LINE_LIMIT: Final = 2048  # octets of a command with CRLF: room for ORCPT and long addresses
 ERROR_LIMIT: Final = 20  # refused commands, after which a client is sent away
-_LARGE: Final = 1 << 20  # octets, from where contents are counted
+SLACK: Final = 4096  # octets that a content may have beyond what was declared, uncounted
+IDLE: Final = 3.0  # seconds without a word, after which a client goes when we retire
 _HANDSHAKE: Final = 30.0  # seconds
 _FOREIGN: Final = frozenset({"GET", "POST", "PUT", "CONNECT", "OPTIONS"})  # a browser's
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -83,7 +85,7 @@ class Conversation(SMTP):
         self._writable.set()
         self._reading = True
         self._ended = False  # nothing more will be received
-        self._held = 0  # octets of a large content that this session answers for
+        self._ticket: Ticket | None = None  # of the mail that has a place
         self._deadline = Deadline(loop, self._timeout_cb)
 
     # what the transport tells
@@ -93,18 +95,22 @@ class Conversation(SMTP):
         peer = transport.get_extra_info("peername")
         self.peer = str(peer[0]) if isinstance(peer, tuple) else ""
         limited = self.peer not in self.terms.xforward_clients
-        if self._sessions.admit(self, self.peer, limited=limited):
+        limit = self._sessions.admit(self, self.peer, limited=limited)
+        if not limit:
             super().connection_made(transport)
-        else:
-            out = cast(asyncio.Transport, transport)  # uvloop's are no subclasses of it
-            out.write(b"421 4.3.2 too many connections, try again later\r\n")
-            out.close()
+            return
+        self.terms.admission.meter.turned_away(limit)
+        out = cast(asyncio.Transport, transport)  # uvloop's are no subclasses of it
+        mine = b" from you" if limit == "connections of a client" else b""
+        out.write(b"421 4.3.2 too many connections%s, try again later\r\n" % mine)
+        out.close()
 
     def data_received(self, data: bytes) -> None:
         """Feed the buffer; wake the conversation only when there is something to take."""
         ready = self._incoming.feed(data)
-        if self._incoming.held > _LARGE:
-            self._hold(self._incoming.held)
+        ticket, held = self._ticket, self._incoming.held
+        if ticket is not None and held > ticket.octets + SLACK and not ticket.grow(held):
+            self._incoming.swallow()
         if self._waiter is not None:
             if ready:
                 self._wake()
@@ -142,7 +148,8 @@ class Conversation(SMTP):
     # what the listener asks
 
     def wind_down(self) -> None:
-        """End after the transaction under way, or now when there is none."""
+        """End after the transaction under way, or now when there is none; when we retire, as
+        the client ends, or is idle."""
         self._wake()
 
     def abort(self) -> None:
@@ -215,7 +222,8 @@ class Conversation(SMTP):
         """Send what was gathered, then wait for input, or for the client to read what was sent:
         then there may be input already. Raises `Gone`."""
         self._send()
-        self._deadline.within(self.terms.timeout)
+        idle = self._sessions.retiring and not self.in_transaction
+        self._deadline.within(min(IDLE, self.terms.timeout) if idle else self.terms.timeout)
         if not self._writable.is_set():
             await self._writable.wait()
             return
@@ -237,12 +245,11 @@ class Conversation(SMTP):
         """Whether a mail is under way."""
         raise NotImplementedError
 
-    def _hold(self, octets: int) -> None:
-        """Answer for so many octets of content; too many at once are not kept."""
-        self._sessions.held += octets - self._held
-        self._held = octets
-        if self._sessions.held > self._sessions.room and octets:
-            self._incoming.swallow()
+    def _give_place_back(self) -> None:
+        """The mail is done with."""
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None:
+            ticket.leave()
 
     # replies
 
@@ -268,7 +275,7 @@ class Conversation(SMTP):
 
     def _leave(self) -> None:
         self._deadline.close()
-        self._hold(0)
+        self._give_place_back()
         self._sessions.leave(self)
         if self.transport is not None:
             self._send()
@@ -279,7 +286,8 @@ class Conversation(SMTP):
 
     def _timeout_cb(self) -> None:
         if self._waiter is not None:
-            self._say("421 4.4.2 timeout")
+            retiring = self._sessions.retiring and not self.in_transaction
+            self._say("421 4.3.2 restarting" if retiring else "421 4.4.2 timeout")
             self._ended = True
             self._wake()
         elif self.transport is not None and not self._writable.is_set():

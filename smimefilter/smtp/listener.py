@@ -2,7 +2,7 @@
 
 It is made of its settings; anything that keeps it from being what they say (a port in use, a
 certificate that cannot be read, a network that is none) is an `AdminError` at `start`.
-`stop` lets transactions under way end, for a time.
+`stop` lets transactions under way end, for a time; `retire` lets clients go by themselves.
 
 Leaves what is said to `session.py` and `lmtp.py`, what happens to a mail to `accept`.
 """
@@ -11,27 +11,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
+import socket
 import ssl
-from typing import Final
+from collections.abc import Sequence
 
 from smimefilter import config
 from smimefilter.base.errors import AdminError
 from smimefilter.ports.stores import Accounts
 
+from .accepting import Accepting, Board
+from .admission import Admission
 from .auth import Logins
 from .lmtp import LmtpSession
 from .session import SmtpSession
+from .sockets import BACKLOG, listening
 from .terms import Abilities, Accept, Networks, OpenSessions, Terms
-
-ROOM: Final = 512 * 1024 * 1024  # octets of large contents that may be received at once
-_BACKLOG: Final = 512
-_MEND: Final = {
-    errno.EADDRINUSE: "stop what listens there, or choose another port",
-    errno.EADDRNOTAVAIL: "choose an address that this host has",
-    errno.EACCES: "ports below 1024 need CAP_NET_BIND_SERVICE; choose a higher one",
-}
 
 
 class MailListener:
@@ -45,49 +40,63 @@ class MailListener:
         accept: Accept,
         accounts: Accounts | None = None,
         abilities: Abilities = lambda: None,
-        reuse_port: bool = False,
-        room: int = ROOM,
+        admission: Admission | None = None,
+        board: Board | None = None,
     ) -> None:
+        """`admission`: to the places for mail that all listeners share. `board`: where there
+        are other processes that listen on the same sockets."""
+        self._board = board
         self.settings = settings
         self.port = settings.port
-        self._terms = _terms(settings, hostname, accept, accounts, abilities)
+        admission = admission or Admission()
+        self._terms = _terms(settings, hostname, accept, accounts, abilities, admission)
         self._sessions = OpenSessions(
             settings.max_connections,
             settings.max_connections_per_client,
-            max(room, settings.max_message_size),
+            *([board.change] if board else []),
         )
-        self._reuse_port = reuse_port
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server | Accepting] = []
 
     def __str__(self) -> str:
         return f"{self.settings.protocol} on {self.settings.address}:{self.port}"
 
-    async def start(self) -> None:
-        """Listen. Raises `AdminError`."""
+    async def start(self, sockets: Sequence[socket.socket] = ()) -> None:
+        """Listen, on these sockets if there are any. Raises `AdminError`."""
         logging.getLogger("mail.log").setLevel(logging.WARNING)  # aiosmtpd's, of little use
         loop = asyncio.get_running_loop()
-        session = SmtpSession if self.settings.protocol is config.Protocol.SMTP else LmtpSession
-        try:
-            self._server = await loop.create_server(
-                lambda: session(self._terms, self._sessions, loop),
-                self.settings.address,
-                self.settings.port,
-                reuse_port=self._reuse_port or None,
-                backlog=_BACKLOG,
-            )
-        except OSError as error:
-            raise AdminError(
-                f"cannot listen for {self.settings.protocol}: {_reason(error)}",
-                where=f"{self.settings.address}:{self.settings.port}",
-                mend=_MEND.get(error.errno or 0, "check the listener's address"),
-            ) from None
-        self.port = self._server.sockets[0].getsockname()[1]
+        settings = self.settings
+        session = SmtpSession if settings.protocol is config.Protocol.SMTP else LmtpSession
+        sockets = sockets or listening(settings.address, settings.port, settings.protocol)
+        self.port = sockets[0].getsockname()[1]
+
+        def begin() -> SmtpSession:
+            return session(self._terms, self._sessions, loop)
+
+        for one in sockets:
+            if self._board is not None:
+                self._servers.append(Accepting(one, begin, self._board))
+            else:
+                server = await loop.create_server(begin, sock=one, backlog=BACKLOG)
+                self._servers.append(server)
+
+    async def retire(self, grace: float) -> None:
+        """Take no more clients, and wait about `grace` seconds for those there are to go."""
+        self._close()
+        self._sessions.retiring = True
+        for session in self._sessions.each():
+            session.wind_down()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self._sessions.none_left.wait()
+
+    def _close(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._servers = []
 
     async def stop(self, grace: float = 30.0) -> None:
         """Take no more mail; end within about `grace` seconds. May be said twice."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        self._close()
         self._sessions.stopping = True
         for session in self._sessions.each():
             session.wind_down()
@@ -105,6 +114,7 @@ def _terms(
     accept: Accept,
     accounts: Accounts | None,
     abilities: Abilities,
+    admission: Admission,
 ) -> Terms:
     if settings.auth and (settings.tls is None or accounts is None):
         raise AdminError(
@@ -120,6 +130,7 @@ def _terms(
         max_message_size=settings.max_message_size,
         max_recipients=settings.max_recipients,
         timeout=settings.timeout,
+        admission=admission,
         originating=settings.originating,
         tls=_server_context(settings.tls) if settings.tls else None,
         logins=Logins(accounts) if settings.auth and accounts is not None else None,
@@ -156,7 +167,3 @@ def _server_context(tls: config.ServerTls) -> ssl.SSLContext:
             mend="check both paths and that the daemon may read them",
         ) from None
     return context
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error)

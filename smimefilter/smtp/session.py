@@ -25,7 +25,7 @@ from smimefilter.flow.answer import one_reply
 
 from . import auth, xforward
 from .conversation import Conversation, Gone
-from .syntax import Rejected, recipient_path, sender_path
+from .syntax import Rejected, declared_size, recipient_path, sender_path
 from .wire import ContentSwallowed, ContentTooLarge
 
 log = logging.getLogger(__name__)
@@ -215,13 +215,25 @@ class SmtpSession(Conversation):
             raise Rejected("501 5.5.4 no argument, please")
         if not self.envelope.recipients:
             raise Rejected("503 5.5.1 no valid recipients")
+        await self._find_place()
         self._say("354 end with <CR><LF>.<CR><LF>")
         try:
             self._replies += await self._answers()
         finally:
             self._errors = 0
-            self._hold(0)
+            self._give_place_back()
             self._start_over()
+
+    async def _find_place(self) -> None:
+        """A place among the mails under way; those of one client count together, the first
+        one that is known. Raises `Rejected`."""
+        mail_server = self.peer in self.terms.xforward_clients
+        first = self._xforward.get("ADDR", "") if self._xforward else ""
+        if not mail_server or not first:
+            first = self.peer
+        octets = declared_size(self.envelope.params)
+        admission = self.terms.admission
+        self._ticket = await admission.enter(first, octets, limited=not mail_server)
 
     async def _answers(self) -> list[str]:
         try:

@@ -66,6 +66,14 @@ def sender_path(argument: str, size_limit: int) -> tuple[str, tuple[str, ...]]:
     return address, params
 
 
+def declared_size(params: tuple[str, ...]) -> int:
+    """Octets that the parameters of a MAIL command declare by SIZE; 0 where they do not."""
+    for param in params:
+        if param[:5].upper() == "SIZE=":
+            return int(param[5:])
+    return 0
+
+
 def recipient_path(argument: str, *, smtputf8: bool) -> tuple[str, tuple[str, ...]]:
     """Address and parameters of `RCPT TO:`'s argument; `smtputf8` as MAIL asked for."""
     address, params = _split(argument, "501 5.1.3 bad recipient address syntax")

@@ -1,6 +1,7 @@
 """What the sessions of one listener have in common: the terms they go by, and their number.
 
-Leaves making them from the configuration to `listener.py`.
+Leaves how much mail there is under way to `admission.py`, making them from the configuration
+to `listener.py`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Protocol
 
 from smimefilter.base.envelope import Fate, Transaction
 
+from .admission import Admission
 from .auth import Logins
 
 Accept = Callable[[Transaction], Awaitable[Sequence[Fate]]]
@@ -55,6 +57,7 @@ class Terms:
     max_message_size: int  # octets
     max_recipients: int
     timeout: float  # seconds without a word from the client
+    admission: Admission  # of the whole process
     originating: bool = False  # mail that is taken here is from our own people
     tls: ssl.SSLContext | None = None
     logins: Logins | None = None
@@ -72,12 +75,15 @@ class Leaving(Protocol):
 
 
 class OpenSessions:
-    """The sessions of a listener, and the octets of content that they are receiving."""
+    """The sessions of a listener."""
 
-    def __init__(self, limit: int, limit_of_a_client: int, room: int) -> None:
-        self.stopping = False
-        self.held = 0
-        self.room = room
+    def __init__(
+        self, limit: int, limit_of_a_client: int, count: Callable[[int], None] = lambda _: None
+    ) -> None:
+        """`count`: told of each that comes (1) and goes (-1)."""
+        self._count = count
+        self.stopping = False  # they end after the transaction under way
+        self.retiring = False  # they end when their clients do, or are idle
         self._limit = limit
         self._limit_of_a_client = limit_of_a_client
         self._sessions: dict[Leaving, str] = {}  # the address of each one's client
@@ -85,22 +91,24 @@ class OpenSessions:
         self.none_left = asyncio.Event()
         self.none_left.set()
 
-    def admit(self, session: Leaving, client: str, *, limited: bool) -> bool:
-        """Whether there is a place for it; if so, it takes it. `limited`: nobody else is behind
-        this client, and it may not take all places."""
+    def admit(self, session: Leaving, client: str, *, limited: bool) -> str:
+        """Which limit keeps it out; "" where it has a place from now on. `limited`: nobody else
+        is behind this client, and it may not take all places."""
         if self.stopping or len(self._sessions) >= self._limit:
-            return False
+            return "connections"
         if limited and self._of_clients[client] >= self._limit_of_a_client:
-            return False
+            return "connections of a client"
         self._sessions[session] = client
         self._of_clients[client] += 1
+        self._count(1)
         self.none_left.clear()
-        return True
+        return ""
 
     def leave(self, session: Leaving) -> None:
         """Give the place back; may be said twice."""
         client = self._sessions.pop(session, None)
         if client is not None:
+            self._count(-1)
             self._of_clients[client] -= 1
             if not self._of_clients[client]:
                 del self._of_clients[client]

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -25,10 +26,11 @@ from typing import Final
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from smimefilter.base.errors import AdminError, MailError
+from smimefilter.base.errors import MailError
 from smimefilter.config import Publish
 from smimefilter.flow.authority import Published
 from smimefilter.pki.crl import Crl, UnreadableCrl
+from smimefilter.smtp.sockets import BACKLOG, listening
 
 LONGEST_KEPT: Final = 3600  # seconds that a cache may keep a CRL: revoking has to get around
 KEPT: Final = 86_400  # of a certificate
@@ -75,34 +77,34 @@ class Publisher:
         self._files_of: int | None = None  # the revision
         self._turn = asyncio.Lock()
         self._runner: web.AppRunner | None = None
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._since: dict[RequestHandler, float] = {}  # connections, by the loop's clock
         self.port = 0
 
-    async def start(self) -> None:
-        """Listen. Raises `AdminError`."""
+    async def start(self, sockets: Sequence[socket.socket] = ()) -> None:
+        """Listen, on these sockets if there are any. Raises `AdminError`."""
         app = web.Application(client_max_size=0)
         app.router.add_get("/{id:[0-9a-f]{8,64}}.{kind:crl|cer}", self._serve)
+        address, port = self._settings.address, self._settings.port
+        sockets = sockets or listening(address, port, "publish")
         self._runner = runner = web.AppRunner(app, access_log=None, keepalive_timeout=5)
         await runner.setup()
-        address, port = self._settings.address, self._settings.port
-        try:
-            loop = asyncio.get_running_loop()
-            self._server = await loop.create_server(self._accepted, address, port)
-        except OSError as error:
-            await runner.cleanup()
-            raise AdminError(
-                f"cannot listen: {(error.strerror or str(error)).lower()}",
-                where=f"publish: {address} port {port}",
-                mend="choose another port, or end what listens there",
-            ) from None
-        self.port = self._server.sockets[0].getsockname()[1]
+        loop = asyncio.get_running_loop()
+        self._servers = [
+            await loop.create_server(self._accepted, sock=one, backlog=BACKLOG)
+            for one in sockets
+        ]
+        self.port = self._servers[0].sockets[0].getsockname()[1]
+
+    def close(self) -> None:
+        """Take no more connections."""
+        for server in self._servers:
+            server.close()
+        self._servers = []
 
     async def stop(self) -> None:
         """Listen no more."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        self.close()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None

@@ -46,6 +46,7 @@ class Installation:
         self.sink = str(sink)
         settings = {
             "hostname": "filter.test",
+            "workers": 1,
             "listeners": [{"protocol": "smtp", "port": 0}],
             "next-hop": {"port": sink},
             "master-key": "master.key",

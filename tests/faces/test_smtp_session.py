@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from smimefilter.base.envelope import Deferred, Delivered, Fate, Refused, Transaction
 from smimefilter.base.errors import AdminError, MailError, Status
+from smimefilter.smtp.admission import Admission
 from smimefilter.smtp.session import SmtpSession
-from tests.support.smtp import Inbox, Line, both_loops, listening
+from tests.support.smtp import Inbox, Line, both_loops, listening, until
 
 HELLO = ("EHLO c.test", "250")
 SENDER = ("MAIL FROM:<a@x.test>", "250 2.1.0")
@@ -423,19 +424,24 @@ async def test_size_limit_holds_without_a_declaration() -> None:
     assert len(inbox.mails) == 1
 
 
-async def test_large_contents_share_a_limited_room() -> None:
-    inbox = Inbox()
-    async with listening(inbox) as listener, Line.to(listener.port) as line:
-        listener._sessions.room = 3_000_000
-        await line.reply()
-        await line.dialogue(HELLO, SENDER, RECIPIENT, ("DATA", "354"))
-        line.send(b"x" * 5_000_000 + b"\r\n.\r\n")
-        assert (await line.reply()).startswith("452 4.3.1")
-        await line.dialogue(SENDER, RECIPIENT, ("DATA", "354"))
-        line.send(b"x" * 2_000_000 + b"\r\n.\r\n")
-        assert (await line.reply()).startswith("250 2.0.0")
-        assert listener._sessions.held == 0
-    assert [len(mail.content) for mail in inbox.mails] == [2_000_002]
+async def test_contents_share_a_limited_room_though_nothing_was_declared() -> None:
+    inbox, admission = Inbox(), Admission(octets=6_000_000)
+    async with listening(inbox, admission=admission) as listener:
+        async with Line.to(listener.port) as other, Line.to(listener.port) as line:
+            for one in (other, line):
+                await one.reply()
+                await one.dialogue(HELLO, SENDER, RECIPIENT, ("DATA", "354"))
+            other.send(b"x" * 2_000_000)
+            await until(lambda: admission.octets >= 2_000_000)
+            line.send(b"x" * 5_000_000 + b"\r\n.\r\n")
+            assert (await line.reply()).startswith("452 4.3.1")
+            other.send(b"\r\n.\r\n")
+            assert (await other.reply()).startswith("250 2.0.0")
+            await line.dialogue(SENDER, RECIPIENT, ("DATA", "354"))
+            line.send(b"x" * 5_000_000 + b"\r\n.\r\n")
+            assert (await line.reply()).startswith("250 2.0.0")  # alone there is room
+        assert (admission.mails, admission.octets) == (0, 0)
+    assert [len(mail.content) for mail in inbox.mails] == [2_000_002, 5_000_002]
 
 
 async def test_recipient_limit() -> None:
@@ -666,30 +672,6 @@ async def test_a_port_in_use_is_said_plainly() -> None:
     with pytest.raises(AdminError):
         async with listening(clients=("nonsense",)):
             pass
-
-
-@both_loops
-async def test_workers_can_share_a_port() -> None:
-    from smimefilter import config
-    from smimefilter.smtp.listener import MailListener
-
-    async with listening() as free:
-        port = free.port
-    workers = [
-        MailListener(
-            config.Listener(protocol="smtp", port=port),
-            hostname="gw.test",
-            accept=Inbox(),
-            reuse_port=True,
-        )
-        for _ in range(2)
-    ]
-    for worker in workers:
-        await worker.start()
-    async with Line.to(port) as line:
-        assert (await line.reply()).startswith("220")
-    for worker in workers:
-        await worker.stop(0)
 
 
 # ── who may send, and what is forwarded ───────────────────────────────────────────────────

@@ -292,7 +292,12 @@ def filter_alone(stock: Stock, home: Path, **changes: Any) -> Iterator[PostOffic
 
 @contextmanager
 def filter_at(
-    stock: Stock, home: Path, lab: PostfixLab, next_hop: int | None = None
+    stock: Stock,
+    home: Path,
+    lab: PostfixLab,
+    next_hop: int | None = None,
+    *,
+    workers: int = 1,
 ) -> Iterator[Program]:
     """A filter that Postfix hands mail to, with the settings as shipped. It hands on to
     Postfix's re-injection, or to another next hop."""
@@ -303,7 +308,7 @@ def filter_at(
         next_hop=next_hop or lab.reinject_port,
         protocol=lab.variant.value,
     )
-    settings["hostname"] = "filter.test"
+    settings.update({"hostname": "filter.test", "workers": workers})
     with Program(home, settings) as program:
         yield program
 

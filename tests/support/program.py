@@ -39,7 +39,8 @@ def shipped_settings(
 ) -> dict[str, Any]:
     """`config/smimefilter.yaml` as shipped, with its folders moved to `home` and other ports.
 
-    `port` is the listener's (0: any free one), `next_hop` the port where mail goes.
+    `port` is the listener's (0: any free one), `next_hop` the port where mail goes. One process
+    does it all, so that what its log says holds for the whole filter.
     """
     text = SHIPPED.read_text()
     for folder in ("/etc/smimefilter", "/var/lib/smimefilter"):
@@ -47,6 +48,7 @@ def shipped_settings(
     settings: dict[str, Any] = yaml.safe_load(text)
     settings["listeners"][0].update(port=port, protocol=protocol)
     settings["next-hop"]["port"] = next_hop
+    settings["workers"] = 1
     return settings
 
 

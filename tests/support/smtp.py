@@ -58,6 +58,13 @@ def both_loops(test: Callable[..., Coroutine[Any, Any, None]]) -> Any:
     return pytest.mark.parametrize("run_on", loops)(run_it)
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    """Return as soon as it holds."""
+    async with asyncio.timeout(PATIENCE):
+        while not holds():  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0.01)
+
+
 class Line:
     """A client that says what it is told."""
 
@@ -137,7 +144,12 @@ class Inbox:
 
 @contextlib.asynccontextmanager
 async def listening(
-    accept: Any = None, *, accounts: Any = None, abilities: Any = lambda: None, **settings: Any
+    accept: Any = None,
+    *,
+    accounts: Any = None,
+    abilities: Any = lambda: None,
+    admission: Any = None,
+    **settings: Any,
 ) -> AsyncIterator[MailListener]:
     """A listener on a free port; `settings` are those of `config.Listener`."""
     settings = {"protocol": "smtp", "port": 0, **settings}
@@ -147,6 +159,7 @@ async def listening(
         accept=accept or Inbox(),
         accounts=accounts,
         abilities=abilities,
+        admission=admission,
     )
     await listener.start()
     try:

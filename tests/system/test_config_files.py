@@ -37,6 +37,7 @@ def test_what_the_settings_spell_out_are_the_defaults() -> None:
     assert config.next_hop == NextHop()
     assert config.fetch == Fetch()
     assert config.log == default.log
+    assert config.limits == default.limits
     assert config.own_clients == default.own_clients
 
 
@@ -122,4 +123,4 @@ def test_the_unit_starts_the_program_with_the_settings_and_the_key() -> None:
     settings = "/etc/smimefilter/smimefilter.yaml"
     assert f"ExecStart=/opt/smimefilter/bin/smimefilter serve --config {settings}" in unit
     assert f"LoadCredential=master-key:{_settings(TEXT).master_key}" in unit
-    assert {"Type=notify", "LimitCORE=0", "UMask=0077"} <= set(unit)
+    assert {"Type=notify", "KillMode=mixed", "LimitCORE=0", "UMask=0077"} <= set(unit)

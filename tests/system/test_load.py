@@ -7,16 +7,21 @@ filter does not take.
 
 from __future__ import annotations
 
+import os
+import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from email import message_from_bytes
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import pytest
 
+from tests.support.crowd import worker_pids
 from tests.support.dialogue import CutError
-from tests.support.postfix import Variant
+from tests.support.postfix import PostfixLab, Variant
 from tests.support.postoffice import (
     ALICE,
     BOB,
@@ -69,11 +74,25 @@ class Exposed(NamedTuple):
 def exposed(request: pytest.FixtureRequest, stock: Stock) -> Iterator[Exposed]:
     """Made for the variant that a test is parametrised with."""
     lab = request.getfixturevalue(f"{request.param}_lab")
-    home = request.getfixturevalue("tmp_path")
+    with exposed_at(stock, request.getfixturevalue("tmp_path"), lab) as made:
+        yield made
+
+
+@pytest.fixture
+def crowd(stock: Stock, tmp_path: Path, lmtp_lab: PostfixLab) -> Iterator[Exposed]:
+    """The same with a filter of two workers, by LMTP."""
+    with exposed_at(stock, tmp_path, lmtp_lab, workers=2) as made:
+        yield made
+
+
+@contextmanager
+def exposed_at(
+    stock: Stock, home: Path, lab: PostfixLab, *, workers: int = 1
+) -> Iterator[Exposed]:
     with (
         Forgetful() as behind,
         Sink(port=lab.sink_port) as sink,
-        filter_at(stock, home, lab, behind.port) as program,
+        filter_at(stock, home, lab, behind.port, workers=workers) as program,
     ):
         yield Exposed(PostOffice(stock, program, sink, lab), behind)
         lab.clear()
@@ -196,6 +215,52 @@ def test_the_filter_dies_in_the_middle(exposed: Exposed) -> None:
     assert_all_is_as_planned(office, behind.mails)
     at_once = 20  # connections to the next hop; a mail on each has two recipients at most
     assert sum(times - 1 for times in found.values()) <= 2 * at_once * 2
+
+
+def test_workers_die_in_the_middle(crowd: Exposed) -> None:
+    """Killed one after the other: nothing is lost, and Postfix is never refused."""
+    office, behind = crowd
+    assert office.lab
+    behind.answer(Stage.CONTENT, "250 2.0.0 ok", delay=0.05)
+    before = len(office.lab.log())
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(send_many, office, 120)
+        for times, number in enumerate((15, 45, 75), start=1):
+            behind.wait_for(number, timeout=60)
+            os.kill(worker_pids(office.program)[0], signal.SIGKILL)
+            office.program.wait_for_event("worker ended", number=times)
+        sending.result()
+    office.outcome(timeout=60)
+    found = arrived(behind.mails)
+    assert set(found) == expected(120)
+    assert_all_is_as_planned(office, behind.mails)
+    assert f":{office.lab.filter_port}: Connection refused" not in office.lab.log()[before:]
+    at_once = 20  # connections to the next hop of each; a mail has two recipients at most
+    assert sum(times - 1 for times in found.values()) <= 3 * at_once * 2
+
+
+def test_settings_change_in_the_middle(crowd: Exposed) -> None:
+    """New workers take the place of old ones: nothing waits for that in the queue, and nothing
+    comes twice."""
+    office, behind = crowd
+    assert office.lab
+    behind.answer(Stage.CONTENT, "250 2.0.0 ok", delay=0.05)
+    before = len(office.lab.log())
+    config = office.program.config
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(send_many, office, 120)
+        behind.wait_for(15, timeout=60)
+        config.write_text(config.read_text().replace("filter.test", "changed.test"))
+        office.program.reload()
+        office.program.wait_for_event("settings reloaded", timeout=60)
+        send_many(office, 12)
+        sending.result()
+    office.outcome(timeout=60)
+    found = arrived(behind.mails)
+    assert set(found) == expected(120)
+    twice = expected(12)
+    assert {one: times for one, times in found.items() if times != 1} == dict.fromkeys(twice, 2)
+    assert "status=deferred" not in office.lab.log()[before:]
 
 
 @pytest.mark.parametrize("exposed", Variant, indirect=True)

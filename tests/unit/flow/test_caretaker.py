@@ -268,6 +268,24 @@ async def test_two_nodes_request_once(scene: Scene) -> None:
     assert len(await scene.requests()) == 1
 
 
+async def test_one_that_does_not_lead_sees_to_its_own_senders_alone(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    async def note(what: str, _: object) -> None:
+        done.append(what)
+        if len(done) >= 6:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(caretaker, "LOOK_EVERY", 0)
+    monkeypatch.setattr(scene.sut, "_do", note)
+    monkeypatch.setattr(scene.sut, "_leads", False)
+    with pytest.raises(asyncio.CancelledError):
+        await scene.sut.run()
+    assert set(done) == {"requests for senders"}
+
+
 async def test_it_goes_on_whatever_goes_wrong(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from smimefilter.base.envelope import Delivered, Recipient, Transaction
 from smimefilter.base.errors import AdminError
-from smimefilter.flow import revalidation
+from smimefilter.flow import activity, revalidation
 from smimefilter.flow.activity import ACTIVE_FOR, Activity
 from smimefilter.flow.revalidation import Revalidation
 from smimefilter.flow.snapshots import Snapshots, State
@@ -22,6 +22,7 @@ from smimefilter.ports.stores import ActiveUser, StoreTrouble
 from smimefilter.trust.verdict import Purpose
 from tests.support.pki import NOW
 from tests.support.plans import World
+from tests.support.smtp import until
 from tests.unit.flow.test_concerns import ALICE, BOB, at
 
 HOUR = timedelta(hours=1)
@@ -152,6 +153,15 @@ async def test_what_is_revoked_is_reported_once_and_counted() -> None:
     assert sut.meter.counts == {}
 
 
+async def test_of_several_processes_one_reports() -> None:
+    sut = scene()
+    sut.mail(ALICE, BOB)
+    sut.revalidation._reports = False
+    sut.show(at(sut.world, sut.world.people[BOB]))
+    await sut.review()
+    assert (sut.journal.notes, sut.meter.counts) == ([], {})
+
+
 async def test_verdicts_are_made_before_the_next_mail_needs_them() -> None:
     sut = scene()
     sut.mail(ALICE, BOB)
@@ -226,6 +236,20 @@ async def test_who_was_written_lately_is_not_written_again() -> None:
     sut.mail(ALICE, BOB)
     await sut.activity.write()
     assert sut.store.writes == 2
+
+
+async def test_whom_other_processes_have_seen_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activity, "WRITE_EVERY", 0.001)
+    sut = scene()
+    other = Scene(sut.world)
+    other.activity._store = sut.store
+    keeping = asyncio.create_task(other.activity.keep())
+    sut.mail(ALICE, BOB)
+    await sut.activity.write()
+    await until(lambda: {user.address for user in other.activity.users()} == {ALICE, BOB})
+    assert sut.store.writes == 1  # nor does the other one write them again
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
 
 
 async def test_a_broken_store_stops_nothing() -> None:

@@ -1,0 +1,1 @@
+"""Many cores: a supervisor, and the worker processes that it keeps going."""
