@@ -46,6 +46,7 @@ ALONE: dict[str, Callable[[], list[Row]]] = {
     "trust": trust,
     "bulk": bulk,
     "large": large.rows,
+    "workers-2": lambda: [mailflow.workers()],
 }
 FLOW: dict[str, _Measure] = {
     "outbound-5k": lambda one: [mailflow.outbound(one, "outbound-5k", 5_000, 1500, 0.55)],

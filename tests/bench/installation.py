@@ -34,19 +34,21 @@ def ten(count: int = 10) -> list[str]:
 class Installation:
     """A running filter and its sink."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, workers: int = 1) -> None:
+        """More than one worker may have all cores."""
         self.home = home
+        self._workers = workers
         self._stack = ExitStack()
         self.sink = ""  # its port
         self._program: Program
         self.people: People
 
     def __enter__(self) -> Self:
-        sink = self._stack.enter_context(load.sink())
+        sink, self.sink_pid = self._stack.enter_context(load.sink())
         self.sink = str(sink)
         settings = {
             "hostname": "filter.test",
-            "workers": 1,
+            "workers": self._workers,
             "listeners": [{"protocol": "smtp", "port": 0}],
             "next-hop": {"port": sink},
             "master-key": "master.key",
@@ -55,7 +57,8 @@ class Installation:
         folder = self.home / "policies"  # of their own, as shipped: what is in it is watched
         folder.mkdir()
         (folder / "global.yaml").write_text(POLICY)
-        command = ("taskset", "-c", load.FILTER_CORE, *COMMAND)
+        core = ("taskset", "-c", load.FILTER_CORE) if self._workers == 1 else ()
+        command = (*core, *COMMAND)
         self._program = Program(self.home, settings, command=command)
         self._fill()
         self._program.start()

@@ -32,13 +32,13 @@ def tool(name: str) -> str:
 
 
 @contextmanager
-def sink() -> Iterator[int]:
-    """A sink on a port of its own, discarding everything."""
+def sink() -> Iterator[tuple[int, int]]:
+    """A sink that discards everything; its port and process id."""
     command = ["taskset", "-c", LOAD_CORE, sys.executable, "-m", "tests.bench.sink"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        yield int(process.stdout.readline())
+        yield int(process.stdout.readline()), process.pid
     finally:
         process.terminate()
         process.wait()

@@ -5,8 +5,10 @@ others, and what people would have instead.
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -68,6 +70,35 @@ def passthrough(installation: Installation) -> Row:
     with load.postfix_sink() as port:
         direct = partial(load.rate, port, file, sender, recipient, 4000)
         return in_turn("passthrough-5k", partial(rate, 3000), direct, 0.35)
+
+
+def workers() -> Row:
+    """Two workers beside one, as mails for each second of a core that they could have: what
+    load and sink take is taken off. Each in turn; the median of the rounds counts."""
+    with (
+        tempfile.TemporaryDirectory() as home,
+        tempfile.TemporaryDirectory() as other,
+        Installation(Path(home)) as one,
+        Installation(Path(other), workers=2) as two,
+    ):
+        file = load.mail_file(one.home, 5_000, ALICE, BOB)
+
+        def alone() -> float:
+            return load.rate(one.port, file, ALICE, BOB, 1500)
+
+        def both() -> float:
+            before = _load_time(two)
+            rate = load.rate(two.port, file, ALICE, BOB, 3000)
+            wall = 3000 / rate
+            return 2 * 3000 / (2 * wall - (_load_time(two) - before))
+
+        alone(), both()
+        return in_turn("workers-2", both, alone, 1.8)
+
+
+def _load_time(installation: Installation) -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime + load.processor_time(installation.sink_pid)
 
 
 def memory(installation: Installation) -> Row:

@@ -136,6 +136,7 @@ def _set_up(stack: ExitStack, home: Path, chance: random.Random) -> Week:
     )
     settings["hostname"] = "filter.test"
     settings["next-hop"] |= {"timeout": 3, "connect-timeout": 2}
+    settings["workers"] = 2
     program = Program(folder, settings)
     office = Installation(stock, program)
     stock.people.add(IRIS, not_after=stock.people.now + ENDS)
