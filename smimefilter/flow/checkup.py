@@ -39,7 +39,7 @@ from smimefilter.ports.stores import (
 from smimefilter.trust.sources import crl_urls
 from smimefilter.trust.verdict import Purpose, Standing, Verdict
 
-from .authority import ca_id, origin_of
+from .authority_names import ca_id, origin_of
 from .concerns import Trouble, authorities_of, concerns
 from .harvest import LEARNT
 

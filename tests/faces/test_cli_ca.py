@@ -49,6 +49,65 @@ def test_cas(ca: Commands) -> None:
     assert "no CA is called 'x'" in ca.complaint("ca", "default", "x")
 
 
+def test_the_list_of_cas_is_for_people_and_for_programs(ca: Commands) -> None:
+    table, (_, sub) = ca("ca", "list").out, ca("ca", "list", "--json").json
+    assert sub["thumbprint"][:16] in table
+    assert sub["thumbprint"][:17] not in table
+    assert len(sub["thumbprint"]) == 128
+    assert ca("ca", "default", sub["id"][:5]).out == "issues by default: CN=Sub CA\n"
+    made = ca("crl", "create", "--ca", sub["thumbprint"][:6], "--json").json
+    assert (made["issuer"], made["number"]) == ("CN=Sub CA", 2)
+
+
+def test_what_is_done_is_told_to_programs_too(ca: Commands, tmp_path: Path) -> None:
+    made = ca("ca", "create", "B", "--root", "Root B", "--key", "p256", "--json").json
+    assert [(row["subject"], row["standing"]) for row in made] == [
+        ("CN=Root B", "valid"), ("CN=B", "valid"),
+    ]  # fmt: skip
+    done = ca("ca", "default", "Sub CA", "--json").json
+    assert (done["subject"], done["default"]) == ("CN=Sub CA", True)
+    done = ca("ca", "settings", "validity", "90", "--json").json
+    assert done == {"setting": "ca-validity", "value": 90}
+    made = ca("crl", "create", "--json").json
+    (listed,) = [
+        row for row in ca("crl", "list", "--json").json if row["issuer"] == "CN=Sub CA"
+    ]
+    assert (made["number"], made["entries"], made["sha256"]) == (2, 0, listed["sha256"])
+    done = ca("handler", "configure", "acme", "directory=https://ca.test/dir", "--json").json
+    assert (done["handler"], done["set"]) == ("acme", ["directory"])
+    thumbprint = issued(ca)["thumbprint"]
+    done = ca("certificate", "revoke", thumbprint, "--reason", "superseded", "--json").json
+    assert (done["thumbprint"], done["reason"]) == (thumbprint, "superseded")
+
+
+def test_settings_that_make_no_sense_are_refused(ca: Commands) -> None:
+    for command in (("ca", "settings", "request-handler"),
+                    ("policy", "set", "in.test", "ca-request-handler")):  # fmt: skip
+        said = ca.complaint(*command, "built-inn")
+        assert said.startswith("there is no request handler 'built-inn' (did you mean")
+        ca(*command, "csr")
+        ca(*command, "default")
+    said = ca.complaint("ca", "settings", "crl-url", "http://crl.test/{cn}.crl")
+    assert "knows no {cn}, only {ca}" in said
+    said = ca.complaint("certificate", "request", IVAN, "--cn", "I", "--crl-url", "http://x/{c")
+    assert "knows no {c, only {ca}" in said
+    for number in ("abc", "+49", "1234", "+49 30 12345x", "0" * 16):
+        assert "takes a telephone number" in ca.complaint(
+            "policy", "set", IVAN, "sms-number", number
+        )
+    assert "+4930123456" in ca("policy", "set", IVAN, "sms-number", "+49 (30) 123-456").out
+
+
+def test_a_ca_that_cannot_be_made_leaves_nothing(installation: Installation) -> None:
+    run = installation.command
+    create = ("ca", "create", "Sub", "--key", "p256", "--root")
+    assert "'nonsense' is not a mail address" in run.complaint(
+        *create, "Root", "--email", "nonsense"
+    )
+    assert "takes at most 64 printable" in run.complaint(*create, "R" * 70)
+    assert run("ca", "list").out == "no CAs\n"
+
+
 def test_settings_are_preferences(ca: Commands) -> None:
     assert ca("ca", "settings", "validity", "90").out == "ca-validity = 90\n"
     ca("policy", "set", "in.test", "ca-validity", "10")
@@ -198,10 +257,16 @@ def test_revoking_and_crls(ca: Commands) -> None:
     assert done.out.startswith("revoked CN=Ivan, serial ")
     assert "verdict: revoked" in ca("certificate", "verify", thumbprint, code=1).out
     assert "revoked already" in ca.complaint("certificate", "revoke", thumbprint)
-    assert ca("crl", "create", "0xAB:CD", "--days", "3").out == "made a CRL of CN=Sub CA\n"
+    assert "CN=Sub CA: it never issued a certificate with the serial abcd" in ca.complaint(
+        "crl", "create", "0xAB:CD"
+    )
+    made = ca("crl", "create", "0xAB:CD", "--days", "3", "--unknown").out
+    assert made == "made a CRL of CN=Sub CA\n"
     (crl,) = [row for row in ca("crl", "list", "--json").json if row["entries"]]
     assert (crl["issuer"], crl["number"], crl["entries"]) == ("CN=Sub CA", 3, 2)
-    assert "is no serial number" in ca.complaint("crl", "create", "xyz")
+    for serial in ("xyz", "0", "00"):
+        assert "is no serial number" in ca.complaint("crl", "create", serial)
+    assert "is no serial number" in ca.complaint("crl", "create", "--", "-5")
     assert "no reason" in ca.complaint("crl", "create", "1", "--reason", "spite")
     for days in ("-3", "0", "367", "10000000"):
         said = ca.complaint("crl", "create", "--days", days)
@@ -223,7 +288,14 @@ def test_a_hold_and_its_end(ca: Commands) -> None:
 
 def test_a_ca_that_is_revoked_is_the_default_no_longer(ca: Commands) -> None:
     (_, sub) = ca("ca", "list", "--json").json
-    done = ca("certificate", "revoke", sub["thumbprint"][:16], "--reason", "cACompromise")
+    revoking = ("certificate", "revoke", sub["thumbprint"][:16], "--reason", "cACompromise")
+    issued(ca)
+    said = ca.complaint(*revoking)
+    assert "this is a CA, and with it would fall 1 valid certificate" in said
+    assert [row["standing"] for row in ca("ca", "list", "--json").json] == ["valid", "valid"]
+    done = ca(*revoking, "--authority")
+    assert "by CN=Root CA; with it fall 1 valid certificate\n" in done.out
+    assert [row["standing"] for row in ca("ca", "list", "--json").json] == ["valid", "revoked"]
     assert "CN=Sub CA issues no longer, and no other CA does" in done.out
     assert [row["default"] for row in ca("ca", "list", "--json").json] == [False, False]
     refused = ca("certificate", "request", IVAN, "--cn", "Ivan", code=1).out
@@ -248,7 +320,7 @@ def test_a_root_goes_offline_and_makes_its_crls(ca: Commands, tmp_path: Path) ->
     assert issued(ca)["state"] == "issued"
     assert "is not at hand" in ca.complaint("crl", "create", "--ca", "Root CA")
     (sub,) = [row["thumbprint"] for row in rows if row["subject"] == "CN=Sub CA"]
-    assert "is not at hand" in ca.complaint("certificate", "revoke", sub)
+    assert "is not at hand" in ca.complaint("certificate", "revoke", sub, "--authority")
     assert "replaced" not in ca("key", "import", str(file), *with_password).out
     made = ca("crl", "create", "--ca", "Root CA", "--days", "200").out
     assert made == "made a CRL of CN=Root CA\n"
