@@ -158,16 +158,32 @@ def test_a_csr_is_carried_to_another_ca_and_back(ca: Commands, tmp_path: Path) -
     key, root, answer = (str(tmp_path / name) for name in ("k", "r", "a"))
     openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", root,
             "-subj", "/CN=Carried CA")  # fmt: skip
-    assert "only those of CAs" in ca.complaint("pending", "upload", root)
+    assert f"{root}: there is no certificate of a user in it" in ca.complaint(
+        "pending", "upload", root
+    )
     openssl("x509", "-req", "-in", str(csr), "-CA", root, "-CAkey", key, "-out", answer,
             "-copy_extensions", "copy")  # fmt: skip
     other = tmp_path / "other"
     openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key + "2", "-out",
             str(other), "-subj", "/CN=X", "-addext", "basicConstraints=CA:FALSE")  # fmt: skip
-    refused = ca("pending", "upload", str(other), code=1)
-    assert "it is for another key" in refused.out
+    (refused,) = ca("pending", "upload", str(other), "--json", code=1).json
+    assert refused["why"] == "it is for another key than that of any request that waits"
+    assert refused["file"] == str(other)
+    who = ("certificate", "request", "john@in.test", "--cn", "J", "--handler", "csr")
+    second = ca(*who, "--json").json["request"]
+    (refused,) = ca("pending", "upload", answer, "--request", second, "--json", code=1).json
+    assert refused["why"] == (
+        f"it is for the key of request {done['request'][:8]} for {IVAN}, not for that of "
+        f"{second[:8]}"
+    )
+    (refused,) = ca("pending", "upload", str(other), "--request", second, "--json", code=1).json
+    assert refused["why"] == f"it is for another key than that of request {second[:8]}"
+    ca("pending", "delete", second)
     (row,) = ca("pending", "upload", answer, "--json").json
-    assert (row["outcome"], row["address"]) == ("issued", IVAN)
+    assert (row["outcome"], row["address"], row["file"]) == ("issued", IVAN, answer)
+    assert row["why"] == "its issuer is not in the store, import it: CN=Carried CA"
+    said = ca.complaint("pending", "upload", answer, "--request", done["request"])
+    assert said == f"request {done['request'][:8]} does not wait for a certificate from people"
     assert ca("pending", "list").out == "no requests\n"
     assert any(IVAN in str(one) for one in ca("key", "list", "--json").json)
 
@@ -183,6 +199,23 @@ def test_pending_is_rescheduled_and_deleted(ca: Commands) -> None:
     assert again["tries"] == row["tries"] + 1
     assert ca("pending", "delete", row["id"]).out == "deleted 1\n"
     assert "no request has an id" in ca.complaint("pending", "show", row["id"])
+    said = ca.complaint("pending", "show", row["id"][:3])
+    assert (
+        f"'{row['id'][:3]}' is not enough of a request's id (write its first 4 digits" in said
+    )
+
+
+def test_a_second_request_for_an_address_is_asked_for(ca: Commands) -> None:
+    who = ("certificate", "request", IVAN, "--cn", "Ivan", "--handler", "csr")
+    first = ca(*who, "--json").json["request"]
+    said = ca.complaint("certificate", "request", "IVAN@In.test", *who[3:])
+    assert said.startswith(f"{IVAN}: request {first[:8]} for it waits already, since ")
+    assert len(ca("pending", "list", "--json").json) == 1
+    assert issued(ca)["state"] == "issued"  # by another handler
+    second = ca(*who, "--another", "--json").json["request"]
+    done = ca("pending", "delete", first, second, first[:8], "--json").json
+    assert done == {"deleted": sorted((first, second)), "left": []}
+    ca(*who)
 
 
 def test_bulk(ca: Commands, tmp_path: Path) -> None:
@@ -214,6 +247,45 @@ def test_bulk_asks_again_for_what_was_refused(ca: Commands, tmp_path: Path) -> N
     assert "1 issued" in ca("bulk", "submit", str(file)).out
 
 
+def test_bulk_goes_on_with_the_handler_of_before(ca: Commands, tmp_path: Path) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text("e,cn\n\ny@in.test,Y\nz@in.test,Z\n", encoding="ascii")
+    ca("policy", "set", "y@in.test", "ca-request-handler", "built-in")
+    ca("policy", "set", "global", "ca-request-handler", "csr")
+    preview = ("bulk", "preview", str(file), "--json")
+    assert [row["before"] for row in ca(*preview).json] == ["", ""]
+    assert "1 issued" in ca("bulk", "submit", str(file)).out
+    rows = ca(*preview).json
+    assert [(row["row"], row["before"], row["handler"]) for row in rows] == [
+        (3, "issued", "built-in"), (4, "waits", "csr"),
+    ]  # fmt: skip
+    assert "waits" in ca("bulk", "preview", str(file)).out
+    before = ca("pending", "list", "--all", "--json").json
+    said = ca.complaint("bulk", "submit", str(file), "--handler", "built-in")
+    assert said.startswith("row 4, z@in.test: waits at the handler csr, as this file was")
+    assert ca("pending", "list", "--all", "--json").json == before
+    assert (
+        "asked before of built-in, and not again: 1"
+        in ca("bulk", "submit", str(file), "--handler", "csr").out
+    )
+    ca("policy", "set", "global", "ca-request-handler", "default")
+    assert "asked before of csr, and not again: 1" in ca("bulk", "submit", str(file)).out
+    (waits,) = ca("pending", "list", "--json").json
+    ca("pending", "delete", waits["id"])
+    assert "2 issued" in ca("bulk", "submit", str(file), "--handler", "built-in").out
+
+
+def test_bulk_preview_tells_what_was_refused(
+    installation: Installation, tmp_path: Path
+) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text("e,cn\nz@in.test,Z\n", encoding="ascii")
+    installation.command("bulk", "submit", str(file), code=1)  # there is no CA
+    (row,) = installation.command("bulk", "preview", str(file), "--json").json
+    assert row["before"] == "refused before"
+    assert "there is no CA that issues" in row["outcome"]
+
+
 def test_bulk_says_that_commas_are_wanted(ca: Commands, tmp_path: Path) -> None:
     file = tmp_path / "people.csv"
     file.write_text("e;cn\nz@in.test;Z\n", encoding="ascii")
@@ -224,7 +296,8 @@ def test_what_goes_with_sending_alone(ca: Commands, tmp_path: Path) -> None:
     short = tmp_path / "short"
     short.write_text("abc\n")
     who = ("certificate", "request", "q@in.test", "--cn", "Q")
-    for option in (("--send-to", "x@in.test"), ("--password-file", str(short)), ("--sms",)):
+    for option in (("--send-to", "x@in.test"), ("--password-file", str(short)), ("--sms",),
+                   ("--store-password",), ("--legacy",)):  # fmt: skip
         assert "say --send as well" in ca.complaint(*who, *option)
     ca("ca", "settings", "mail-sender", "ca@in.test")
     said = ca.complaint(*who, "--send", "--password-file", str(short))
