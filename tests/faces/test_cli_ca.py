@@ -414,6 +414,31 @@ def test_handlers(ca: Commands, tmp_path: Path) -> None:
     assert "sets nothing" in ca.complaint("handler", "configure", "csr", "y")
 
 
+def test_doctor_looks_into_the_office(ca: Commands, installation: Installation) -> None:
+    def told() -> dict[str, str]:
+        findings = ca("doctor", "--json", code=1).json
+        return {one["about"]: one["what"] for one in findings if one["grade"] != "good"}
+
+    assert not {about for about in told() if about.startswith(("letter", "ca-", "requests"))}
+    ca("certificate", "request", IVAN, "--cn", "I", "--handler", "acme")
+    policies = installation.home / "policies" / "more.yaml"
+    far = "domains:\n  - domain: far.test\n    preferences:\n      {}\n"
+    policies.write_text(far.format("ca-request-handler: gone"))
+    config = installation.program.config
+    config.write_text(config.read_text() + "notify: {templates: letters}\n")
+    assert any("no such folder" in what for what in told().values()), told()
+    letters = config.parent / "letters"
+    letters.mkdir()
+    (letters / "key.txt").write_text("Subject: x\n\n{{ adress }}\n")
+    found = told()
+    assert found["requests"].startswith("1 waits for the handler acme: acme is not configured")
+    (named,) = [what for about, what in found.items() if about.startswith("ca-request-handler")]
+    assert named == "gone: there is no request handler 'gone'"
+    assert "'adress' is undefined" in found["letter key.txt"]
+    policies.write_text(far.format("ca-crl-url: 'http://x/{cn}.crl'"))
+    assert any("knows no {cn}, only {ca}" in what for what in told().values())
+
+
 # with a filter that runs
 
 
@@ -461,6 +486,10 @@ def test_a_key_is_mailed_and_opened(published: PostOffice, tmp_path: Path) -> No
     assert shown.count(b"BEGIN CERTIFICATE") == 3
     assert b"BEGIN PRIVATE KEY" in shown
     assert password not in (tmp_path / "serve.log").read_text()
+    thumbprint = run("certificate", "list", "--address", HUGO, "--json").json[0]["sha512"]
+    sent = run("certificate", "send", thumbprint[:16], "--to", HUGO, "--json").json
+    assert (sent["to"], sent["sent"]) == (HUGO, [thumbprint])
+    assert len(sent["password"]) > 15
     said = run.complaint("certificate", "request", ALICE, "--cn", "A", "--send", "--sms")
     assert said.startswith("there is no telephone number of alice@in.test")
 
