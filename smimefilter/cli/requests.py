@@ -16,8 +16,7 @@ from smimefilter.base.errors import AdminError
 from smimefilter.flow.certificates import chain_of, find
 from smimefilter.flow.enrol import handler_for, with_defaults
 from smimefilter.flow.preferences import set_preference
-from smimefilter.flow.send import generated, no_number, no_sender
-from smimefilter.flow.wanted import Wanted
+from smimefilter.flow.send import generated
 from smimefilter.pki.build import Identity
 from smimefilter.plan.snapshot import Moment
 from smimefilter.policy.preferences import (
@@ -119,8 +118,8 @@ def request(
         if not another:
             await found.requests.refuse_second(wanted.address, by)
         password, shown = "", ""
-        _check_ways(moment, wanted)
         if send:
+            found.post.check(moment.view(wanted.address), wanted.address, sms=sms)
             password = _password(moment, wanted.address, password_file)
             shown = "" if password_file or sms or wanted.store_password else password
         (stored,) = await found.requests.submit([wanted], by, passwords=[password])
@@ -151,19 +150,16 @@ def _check_options(*, send: bool, send_to: str, others: Mapping[str, object]) ->
     for name, given in {"--send-to": send_to, **others}.items():
         if given and not send:
             raise AdminError(f"{name} is for a key that is sent", mend="say --send as well")
+    if send_to:
+        _key_of(send_to)
+
+
+def _key_of(address: str) -> str:
     try:
-        address_key(send_to or "postmaster@localhost")
+        return address_key(address)
     except BadAddress as error:
-        raise AdminError(str(error), where=send_to) from None
-
-
-def _check_ways(moment: Moment, wanted: Wanted) -> None:
-    """Raises `AdminError` where a key or its password is to be sent and cannot be."""
-    view = moment.view(wanted.address)
-    if wanted.send and view.get(CA_MAIL_SENDER).value is None:
-        raise no_sender()
-    if wanted.sms and view.get(SMS_NUMBER).value is None:
-        raise no_number(wanted.address)
+        mend = "write one such as alice@example.com"
+        raise AdminError(str(error), mend=mend) from None
 
 
 def _tell(done: StoredRequest, password: str) -> None:
@@ -196,9 +192,13 @@ def send(
     """Mail certificates with their keys, each as a PKCS#12 file under one password. Without
     --password-file it is made up; it is printed unless it goes by SMS or is stored."""
 
+    address = _key_of(to)
+
     async def run(app: App) -> tuple[list[Identity], str]:
         async with office(app) as found:
             moment, store = found.moment, app.database.certificates
+            view = moment.view(address)
+            found.post.check(view, address, sms=sms)
             ring = app.ring((await app.database.states.load()).keys)
             identities = []
             for one in thumbprints:
@@ -209,8 +209,6 @@ def send(
                 key = ring.private_key(certificate.thumbprint)
                 chain = await chain_of(store, certificate)
                 identities.append(Identity(certificate, key, chain))
-            address = address_key(to)
-            view = moment.view(address)
             password = _password(moment, address, password_file)
             await found.post.send(
                 identities,

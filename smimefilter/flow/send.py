@@ -32,7 +32,7 @@ from smimefilter.policy.preferences import (
 )
 from smimefilter.policy.tree import View
 from smimefilter.ports.keys import Sealer
-from smimefilter.ports.notify import Letter, Letters, NotifyTrouble, Sms
+from smimefilter.ports.notify import Letter, Letters, NoSms, NotifyTrouble, Sms
 from smimefilter.ports.relay import Outgoing, Relay
 from smimefilter.ports.stores import Preferences
 
@@ -117,6 +117,18 @@ class KeyPost:
             raise no_number(to)
         facts = {"address": to, "password": password}
         await self._sms.send(number, self._letters.letter(PASSWORD_LETTER, facts).text)
+
+    def check(self, view: View, address: str, *, sms: bool) -> None:
+        """Whether a key can be sent to somebody, and its password by SMS where that is wanted:
+        before either is. Raises `AdminError`."""
+        if view.get(CA_MAIL_SENDER).value is None:
+            raise no_sender()
+        if sms and view.get(SMS_NUMBER).value is None:
+            raise no_number(address)
+        if sms and isinstance(self._sms, NoSms):
+            raise AdminError(
+                "there is no way to send an SMS", mend="name one in the settings: `notify: sms`"
+            )
 
     def rehearse(self) -> None:
         """Write both letters to nobody. Raises `AdminError` where a template does not do."""

@@ -306,6 +306,23 @@ def test_what_goes_with_sending_alone(ca: Commands, tmp_path: Path) -> None:
     assert ca("pending", "list", "--all", "--json").json == []
 
 
+def test_a_key_is_sent_where_its_password_can_be_sent_too(
+    ca: Commands, installation: Installation
+) -> None:
+    """What is missing is told before the key is mailed, and nothing but that is told."""
+    thumbprint = issued(ca)["thumbprint"]
+    send = ("certificate", "send", thumbprint[:16], "--to")
+    assert "'nonsense' is not a mail address" in ca.complaint(*send, "nonsense")
+    assert "there is no sender for mails" in ca.complaint(*send, IVAN)
+    ca("ca", "settings", "mail-sender", "ca@in.test")
+    assert "there is no telephone number" in ca.complaint(*send, IVAN, "--sms")
+    ca("policy", "set", IVAN, "sms-number", "+4930123456")
+    assert "there is no way to send an SMS" in ca.complaint(*send, IVAN, "--sms")
+    done = installation.program.run(*send, IVAN, fails=True)  # nobody takes the mail
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"smimefilter: the mail to {IVAN} was not taken: ")
+
+
 def test_the_key_of_a_ca_is_sent_to_nobody(ca: Commands) -> None:
     ca("ca", "settings", "mail-sender", "ca@in.test")
     rows = ca("ca", "list", "--json").json
