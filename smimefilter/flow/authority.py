@@ -121,9 +121,12 @@ class AuthorityDesk:
         keys = await asyncio.gather(
             *(asyncio.to_thread(generate_key, wanted.key) for _ in range(2))
         )
-        root = issue(root_profile(wanted, now), keys[0])
-        above = url_for(wanted.crl_url, root.certificate)
-        sub = issue(issuing_profile(wanted, now, above), keys[1], root)
+        try:
+            root = issue(root_profile(wanted, now), keys[0])
+            above = url_for(wanted.crl_url, root.certificate)
+            sub = issue(issuing_profile(wanted, now, above), keys[1], root)
+        except ValueError as error:  # kinds of keys that do not sign, or not with this digest
+            raise AdminError(str(error), mend="choose another key or digest") from None
         both = [
             StoredAuthority(one.certificate.thumbprint, default, 1, now)
             for one, default in ((root, False), (sub, wanted.make_default))

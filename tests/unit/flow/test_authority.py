@@ -499,6 +499,8 @@ async def test_a_ca_is_called_by_its_name_or_the_beginning_of_its_id(
         ({"name": "N" * 65}, f"common name {'N' * 64}: takes at most 64 printable"),
         ({"root_name": "N" * 70}, "takes at most 64 printable characters, this is 70"),
         ({"name": "N\x07"}, "takes at most 64 printable"),
+        ({"key": "x25519", "force": True}, "does not sign certificates"),
+        ({"key": "ed25519", "digest": "sha1", "force": True}, "does not sign with SHA-1"),
     ],
 )
 async def test_a_ca_that_no_certificate_can_name_is_not_made(
