@@ -1,8 +1,8 @@
-"""Looking over what the certificate authority has before it: requests, handlers, letters. Pure.
+"""Looking over what the certificate authority has before it: requests, handlers, letters.
 
 Requests that wait for a handler that is not installed or not configured, or after a defect;
-policies that name such a handler; letters that cannot be written. Leaves certificates and CRLs
-to `checkup.py`, asking handlers how they are to the face that asks.
+policies that name such a handler; letters that cannot be written, which is tried. Leaves
+certificates and CRLs to `checkup.py`, opening handlers to the face that asks. Raises nothing.
 """
 
 from __future__ import annotations
