@@ -6,6 +6,7 @@ error and exit code 1; wrong usage is exit code 2.
 
 from __future__ import annotations
 
+import logging
 import sys
 import warnings
 
@@ -21,6 +22,8 @@ def main() -> None:
     """The entry point `smimefilter`."""
     # Old roots with odd serial numbers are the administrator's to judge, not the library's.
     warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+    # What goes wrong below is what the command says; the daemon has a log of its own.
+    logging.getLogger("smimefilter").addHandler(logging.NullHandler())
     try:
         app(prog_name="smimefilter")  # also where it runs as a module
     except AdminError as error:

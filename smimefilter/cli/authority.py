@@ -10,11 +10,13 @@ from rich.progress import Progress
 
 from smimefilter.app import App, office
 from smimefilter.base.errors import AdminError
-from smimefilter.flow.authority import Authority
+from smimefilter.flow.authority_names import Authority
 from smimefilter.flow.certificates import Form, export_key
 from smimefilter.flow.new_authority import NewAuthority
 from smimefilter.flow.preferences import set_preference
+from smimefilter.plan.snapshot import Moment
 from smimefilter.policy.preferences import ALL, CA_CRL_DAYS, CA_CRL_URL
+from smimefilter.trust.verdict import Purpose
 
 from .common import (
     DEFAULT_CONFIG,
@@ -26,11 +28,15 @@ from .common import (
     with_app,
     write_bytes,
 )
-from .show import Json, err, rows, say
+from .handlers import check_preference
+from .show import Json, as_json, err, rows, say
 
 app = typer.Typer(help="Certificate authorities of our own.", no_args_is_help=True)
 
-Which = Annotated[str, typer.Argument(help="Its id, common name or thumbprint.")]
+Which = Annotated[
+    str, typer.Argument(help="Its common name, or a beginning of its id or thumbprint.")
+]
+SHOWN = 16  # digits of a thumbprint, for people
 
 
 @app.command()
@@ -52,14 +58,15 @@ def create(
     ] = True,
     force: Annotated[bool, typer.Option("--force", help="Weak keys too.")] = False,
     config: Config = DEFAULT_CONFIG,
+    json: Json = False,
 ) -> None:
     """Make a root and an intermediate below it. Both are stored with their keys and a first
     CRL; the root is trusted from then on."""
 
-    async def work(app: App) -> tuple[Authority, Authority]:
+    async def work(app: App) -> list[dict[str, Any]]:
         async with office(app) as found:
             view = found.moment.view("")
-            return await found.authority.create(
+            made = await found.authority.create(
                 NewAuthority(
                     root_name=root,
                     name=name,
@@ -74,33 +81,42 @@ def create(
                     force=force,
                 )
             )
+            await found.snapshots.load()
+            return [_row(one, found.moment) for one in made]
 
     with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
         progress.add_task("making keys", total=None)
         made = with_app(config, work)
+    if json:
+        as_json(made)
+        return
     for one in made:
-        say(f"{one.id}  {one.certificate.subject}")
-    root_thumbprint = made[0].certificate.thumbprint[:16]
-    say(f"for others: smimefilter certificate export {root_thumbprint} --to FILE")
+        say(f"{one['id']}  {one['subject']}")
+    say(f"for others: smimefilter certificate export {made[0]['thumbprint'][:SHOWN]} --to FILE")
 
 
 @app.command("list")
 def list_(config: Config = DEFAULT_CONFIG, json: Json = False) -> None:
-    """List the CAs, roots first."""
+    """List the CAs, roots first, each with what it is worth now."""
 
-    async def work(app: App) -> list[Authority]:
+    async def work(app: App) -> list[dict[str, Any]]:
         async with office(app) as found:
-            return await found.authority.all()
+            return [_row(one, found.moment) for one in await found.authority.all()]
 
-    columns = ("id", "subject", "default", "key", "expires", "CRL", "thumbprint")
-    rows("CAs", columns, map(_row, with_app(config, work)), json)
+    listed = with_app(config, work)
+    if not json:
+        listed = [row | {"thumbprint": row["thumbprint"][:SHOWN]} for row in listed]
+    columns = ("id", "subject", "standing", "default", "key", "expires", "CRL", "thumbprint")
+    rows("CAs", columns, listed, json)
 
 
-def _row(one: Authority) -> dict[str, Any]:
+def _row(one: Authority, moment: Moment) -> dict[str, Any]:
+    verdict = moment.verdict(one.certificate, Purpose.ANY, moment.view(""))
     return {
         "id": one.id,
         "subject": one.certificate.subject,
         "kind": "root" if one.root is None else "intermediate",
+        "standing": verdict.standing.value,
         "default": one.is_default,
         "key": "here" if one.has_key else "offline",
         "expires": f"{one.certificate.not_after:%Y-%m-%d}",
@@ -110,14 +126,18 @@ def _row(one: Authority) -> dict[str, Any]:
 
 
 @app.command("default")
-def default_(which: Which, config: Config = DEFAULT_CONFIG) -> None:
+def default_(which: Which, config: Config = DEFAULT_CONFIG, json: Json = False) -> None:
     """Issue with this one from now on."""
 
-    async def work(app: App) -> Authority:
+    async def work(app: App) -> dict[str, Any]:
         async with office(app) as found:
-            return await found.authority.make_default(which)
+            return _row(await found.authority.make_default(which), found.moment)
 
-    say(f"issues by default: {with_app(config, work).certificate.subject}")
+    done = with_app(config, work)
+    if json:
+        as_json(done)
+    else:
+        say(f"issues by default: {done['subject']}")
 
 
 @app.command()
@@ -165,13 +185,17 @@ def settings(
             mend="write it after the name; 'default' resets it; without a name all are shown",
         )
     if name:
+        check_preference(wanted, value)
         stored = with_app(
             config,
             lambda app: set_preference(
                 app.database.preferences, app.master, "global", wanted, value
             ),
         )
-        say(f"{stored.name} = {'default' if stored.value is None else stored.value}")
+        if json:
+            as_json({"setting": stored.name, "value": stored.value})
+        else:
+            say(f"{stored.name} = {'default' if stored.value is None else stored.value}")
         return
 
     async def work(app: App) -> list[dict[str, Any]]:

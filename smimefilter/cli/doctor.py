@@ -12,6 +12,7 @@ from smimefilter import config as settings
 from smimefilter.app import (
     App,
     now,
+    office,
     open_app,
     probe_listener,
     probe_next_hop,
@@ -21,6 +22,11 @@ from smimefilter.app import (
 from smimefilter.base.errors import AdminError, AdminErrors
 from smimefilter.flow.activity import ACTIVE_FOR
 from smimefilter.flow.checkup import Finding, Grade, look_over
+from smimefilter.flow.office_checkup import handlers_of, look_over_office
+from smimefilter.handlers.registry import Registry
+from smimefilter.policy.tree import Tree
+from smimefilter.ports.handlers import HandlerTrouble
+from smimefilter.ports.requests import RequestState
 
 from .common import DEFAULT_CONFIG, Config
 from .show import Json, as_json, out, say
@@ -81,7 +87,37 @@ async def _installation(app: App) -> list[Finding]:
     keys = app.ring(store.keys)
     ours = [one.thumbprint for one in await app.database.authorities.all()]
     moment = state.snapshot.at(now())
-    return findings + look_over(store, moment, users, sources, keys, ours)
+    findings += look_over(store, moment, users, sources, keys, ours)
+    try:
+        return findings + await _office(app, state.snapshot.tree)
+    except AdminError as error:
+        return findings + [one for one in _bad("settings", error) if one not in findings]
+
+
+async def _office(app: App, tree: Tree) -> list[Finding]:
+    pending = await app.database.requests.all([RequestState.PENDING])
+    async with office(app) as found:
+        names = handlers_of(pending, tree)
+        troubles = {name: await _trouble(found.registry, name) for name in names}
+        findings = look_over_office(pending, tree, troubles, found.post)
+    folder = app.config.notify.templates
+    if folder is not None and not folder.is_dir():
+        mend = "make it, or name another one in `notify: templates`"
+        findings.append(Finding(Grade.WARNING, f"letters in {folder}", "no such folder", mend))
+    return findings
+
+
+async def _trouble(registry: Registry, name: str) -> str:
+    """Why a handler cannot be asked as it is set up; empty where it can."""
+    try:
+        await (await registry.opened(name)).close()
+    except AdminError as error:
+        return error.what
+    except HandlerTrouble as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001 - somebody else's package
+        return f"it cannot be opened: {type(error).__name__}"
+    return ""
 
 
 async def _network(config: settings.Config) -> AsyncIterator[Finding]:

@@ -11,7 +11,9 @@ import typer
 
 from smimefilter.app import Office, now
 from smimefilter.base.errors import AdminError
+from smimefilter.base.suggest import did_you_mean
 from smimefilter.handlers.registry import broken, installed
+from smimefilter.policy.preferences import CA_REQUEST_HANDLER
 from smimefilter.ports.handlers import HandlerTrouble
 from smimefilter.ports.requests import AuditRecord
 
@@ -85,6 +87,7 @@ def configure(
         Path | None, typer.Option("--file", help="All settings as JSON; '-' is stdin.")
     ] = None,
     config: Config = DEFAULT_CONFIG,
+    json: Json = False,
 ) -> None:
     """Set settings of a handler. Secrets come from files: other users see command lines. A file
     that is no text, such as PKCS#12, is kept as base64."""
@@ -113,9 +116,27 @@ def configure(
         )
 
     missing = in_office(config, work)
+    if json:
+        as_json({"handler": name, "set": sorted(changes), "missing": missing})
+        return
     say(f"{name}: set {', '.join(sorted(changes)) or 'nothing'}")
     if missing:
         say(f"still missing: {', '.join(missing)}")
+
+
+def check_preference(name: str, value: object) -> None:
+    """Raises `AdminError` where a preference is to name a request handler that is none."""
+    wanted = str(value).strip().lower()
+    if name != CA_REQUEST_HANDLER.name or value is None or wanted in {"default", *installed()}:
+        return
+    hint = did_you_mean(wanted, installed())
+    why = broken().get(wanted)
+    raise AdminError(
+        f"the request handler '{wanted}' cannot be loaded: {why}"
+        if why
+        else f"there is no request handler '{wanted}'" + (f" ({hint})" if hint else ""),
+        mend="list them with: smimefilter handler list",
+    )
 
 
 def _of_file(file: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from smimefilter.policy.tree import DEFAULT, View
 from smimefilter.ports.stores import StoredPreference
 
 from .common import DEFAULT_CONFIG, Config, read_password, with_app
+from .handlers import check_preference
 from .show import Json, out, rows, say
 
 app = typer.Typer(help="Preferences.", no_args_is_help=True)
@@ -78,6 +79,7 @@ def set_(
 ) -> None:
     """Set a preference in the database, where it wins over the files at the same scope."""
     raw = _raw(name, value or [], value_file)
+    check_preference(name, raw)
     stored = with_app(
         config,
         lambda app: set_preference(app.database.preferences, app.master, scope, name, raw),

@@ -16,6 +16,7 @@ from . import (
     accounts,
     atlas,
     authority,
+    bulk,
     certificates,
     correspondents,
     crls,
@@ -24,6 +25,7 @@ from . import (
     explain,
     handlers,
     keys,
+    pending,
     policy,
     requests,
     revoking,
@@ -64,8 +66,8 @@ app.add_typer(crls.app, name="crl")
 app.add_typer(trustlist.app, name="ctl")
 app.add_typer(correspondents.app, name="correspondent")
 app.add_typer(authority.app, name="ca")
-app.add_typer(requests.pending, name="pending")
-app.add_typer(requests.bulk, name="bulk")
+app.add_typer(pending.app, name="pending")
+app.add_typer(bulk.app, name="bulk")
 app.add_typer(handlers.handler, name="handler")
 app.add_typer(atlas.app, name="atlas")
 app.add_typer(accounts.app, name="account")

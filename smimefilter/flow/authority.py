@@ -16,7 +16,7 @@ key, serial numbers of 128 random bits. RFC 5280 §4.2 and §5. Raises `AdminErr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -34,7 +34,7 @@ from smimefilter.pki.build import (
     generate_key,
     issue,
 )
-from smimefilter.pki.certificate import Certificate, UnreadableCertificate
+from smimefilter.pki.certificate import Certificate
 from smimefilter.pki.crl import Crl
 from smimefilter.pki.export import key_pkcs8
 from smimefilter.pki.request import UnreadableCsr, parsed_csr
@@ -52,6 +52,8 @@ from smimefilter.ports.stores import Certificates, Crls, WrappedKey
 from smimefilter.trust.link import Link
 from smimefilter.trust.verdict import Standing, Verdict
 
+from .authority_names import Authority, ca_id, called, origin_of, url_for, urls_for
+from .issuance import Issuance, issued_by
 from .new_authority import (
     BACKDATED,
     DIGESTS,
@@ -68,19 +70,6 @@ _ATTEMPTS: Final = 5
 _UNFIT: Final = frozenset(  # of a CA: nothing is issued that nobody may trust
     {Standing.REVOKED, Standing.BLACK_LISTED, Standing.NOT_YET_VALID, Standing.EXPIRED}
 )
-_ID: Final = 16  # hex digits of a CA's key identifier that it is called by
-
-
-@dataclass(frozen=True, slots=True)
-class Authority:
-    """A CA as the commands show it."""
-
-    id: str  # what it is called by, and its CRL
-    certificate: Certificate
-    root: Certificate | None
-    is_default: bool
-    crl_number: int
-    has_key: bool = True  # False: taken offline
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +108,7 @@ class AuthorityDesk:
         self._digest = digest
         self._judge = judge
         self._journal = journal
+        self._issuance = Issuance(authorities, certificates)
         self._not_renewed: set[str] = set()  # ids of CAs whose CRL could not be made anew
         self._signers: dict[str, Identity] = {}
         self._default: tuple[datetime, Authority | None] = (clock(), None)
@@ -132,9 +122,12 @@ class AuthorityDesk:
         keys = await asyncio.gather(
             *(asyncio.to_thread(generate_key, wanted.key) for _ in range(2))
         )
-        root = issue(root_profile(wanted, now), keys[0])
-        above = url_for(wanted.crl_url, root.certificate)
-        sub = issue(issuing_profile(wanted, now, above), keys[1], root)
+        try:
+            root = issue(root_profile(wanted, now), keys[0])
+            above = url_for(wanted.crl_url, root.certificate)
+            sub = issue(issuing_profile(wanted, now, above), keys[1], root)
+        except ValueError as error:  # kinds of keys that do not sign, or not with this digest
+            raise AdminError(str(error), mend="choose another key or digest") from None
         both = [
             StoredAuthority(one.certificate.thumbprint, default, 1, now)
             for one, default in ((root, False), (sub, wanted.make_default))
@@ -191,7 +184,8 @@ class AuthorityDesk:
         return sorted(found, key=lambda one: one.root is not None)
 
     async def find(self, which: str = "") -> Authority:
-        """A CA by its id, thumbprint or common name; the default one without."""
+        """A CA by its common name, or a beginning of its id or thumbprint; the default one
+        without."""
         found = await self.all()
         users = [one for one in found if one.root is not None]
         if not which:
@@ -202,13 +196,7 @@ class AuthorityDesk:
                     mend="make one with: smimefilter ca create, or choose one: ca default",
                 )
             return default[0]
-        named = [one for one in found if _is_called(one, which)]
-        if len(named) != 1:
-            said = "no CA is" if not named else f"{len(named)} CAs are"
-            raise AdminError(
-                f"{said} called '{which}'", mend="list them with: smimefilter ca list"
-            )
-        return named[0]
+        return called(found, which)
 
     async def make_default(self, which: str) -> Authority:
         """Issue with this one from now on."""
@@ -260,8 +248,8 @@ class AuthorityDesk:
             organisation=order.organisation,
             given_name=order.given_name,
             surname=order.surname,
-            crl_urls=_urls(order.crl_url, found.certificate),
-            issuer_urls=_urls(order.issuer_url, found.certificate),
+            crl_urls=urls_for(order.crl_url, found.certificate),
+            issuer_urls=urls_for(order.issuer_url, found.certificate),
             digest=order.digest,
         )
         certificate = certify(profile, request.public_key(), signer)
@@ -321,13 +309,23 @@ class AuthorityDesk:
         digest: str | None = None,
         anew: bool = False,
         force: bool = False,
+        unknown: bool = False,
+        authority: bool = False,
     ) -> bytes:
         """Revoke by serial number, each for a reason, and make a CRL that says so; it goes into
         the CRL store in the place of the ones before. With `anew` nothing that was revoked
-        before stays so, which takes `force` where there is any. A CA that is revoked issues by
+        before stays so, which takes `force` where there is any. A serial number that the CA
+        never issued takes `unknown`, that of a CA `authority`; a CA that is revoked issues by
         default no longer. The CRL, DER."""
         found = await self.find(which)
         check_reasons(serials.values())
+        await self._issuance.check(
+            found.certificate,
+            [serial for serial, reason in serials.items() if reason != LIFT],
+            self._clock(),
+            unknown=unknown,
+            authority=authority,
+        )
         days = self._crl_days() if days is None else days
         digest = self._digest() if digest is None else digest
         _check_crl(days, digest)
@@ -396,11 +394,18 @@ class AuthorityDesk:
             and one.certificate.serial in serials
         ]
 
-    async def revoke_certificate(self, certificate: Certificate, reason: str) -> Authority:
-        """Revoke a certificate that a CA of ours issued, or lift the hold it is on."""
+    async def below(self, certificate: Certificate) -> int:
+        """How many valid certificates fall with that of a CA."""
+        return await self._issuance.below(certificate, self._clock())
+
+    async def revoke_certificate(
+        self, certificate: Certificate, reason: str, *, authority: bool = False
+    ) -> Authority:
+        """Revoke a certificate that a CA of ours issued, or lift the hold it is on. That of a
+        CA takes `authority`."""
         check_reasons([reason])
         for one in await self.all():
-            if certificate != one.certificate and _issued_by(certificate, one.certificate):
+            if certificate != one.certificate and issued_by(certificate, one.certificate):
                 found = await self._authorities.find(
                     one.certificate.thumbprint, certificate.serial
                 )
@@ -414,7 +419,9 @@ class AuthorityDesk:
                         f"revoked already, on {found.revoked:%Y-%m-%d}",
                         where=certificate.subject,
                     )
-                await self.revoke(one.id, {certificate.serial: reason})
+                await self.revoke(
+                    one.id, {certificate.serial: reason}, unknown=True, authority=authority
+                )
                 return one
         raise AdminError(
             "no CA of ours issued it",
@@ -516,7 +523,7 @@ class AuthorityDesk:
     async def _check_names(self, wanted: NewAuthority) -> None:
         taken = {one.certificate.common_name.casefold() for one in await self.all()}
         for name in (wanted.root_name, wanted.name):
-            if name.casefold() in taken:
+            if name.strip().casefold() in taken:
                 raise AdminError(
                     f"there is a CA called '{name}' already", mend="choose another name"
                 )
@@ -530,21 +537,6 @@ def _no_key(certificate: Certificate) -> AdminError:
     )
 
 
-def ca_id(certificate: Certificate) -> str:
-    """What a CA is called by in commands and in the URL of its CRL: the beginning of its
-    subject key identifier."""
-    return (certificate.subject_key_id or bytes.fromhex(certificate.sha256)).hex()[:_ID]
-
-
-def url_for(template: str, authority: Certificate) -> str:
-    """A distribution point: `{ca}` in it stands for the CA's id."""
-    return template.replace("{ca}", ca_id(authority))
-
-
-def _urls(template: str, authority: Certificate) -> tuple[str, ...]:
-    return (url_for(template, authority),) if template else ()
-
-
 def _check_crl(days: int, digest: str) -> None:
     if not 1 <= days <= CRL_LONGEST:
         raise AdminError(f"the next CRL comes after 1 to {CRL_LONGEST} days, not {days}")
@@ -552,42 +544,5 @@ def _check_crl(days: int, digest: str) -> None:
         raise AdminError(f"no digest: {digest}", mend=f"one of {', '.join(DIGESTS)}")
 
 
-def origin_of(certificate: Certificate) -> str:
-    """What the CRLs that a CA of ours makes are stored as coming from."""
-    return f"CA {ca_id(certificate)}"
-
-
-def _is_called(one: Authority, which: str) -> bool:
-    digits = which.lower().replace(":", "")
-    return (
-        digits == one.id
-        or (len(digits) >= 8 and one.certificate.thumbprint.startswith(digits))
-        or which.casefold() == one.certificate.common_name.casefold()
-    )
-
-
 def _root_of(certificate: Certificate, known: Iterable[Certificate]) -> Certificate | None:
-    return next((one for one in known if _issued_by(certificate, one)), None)
-
-
-def _issued_by(certificate: Certificate, issuer: Certificate) -> bool:
-    """By its signature: name, key id and serial number anybody could have written."""
-    one, above = Link(certificate), Link(issuer)
-    try:
-        return one.issuer_name == above.name and one.prefers(above) and one.signed_by(above)
-    except UnreadableCertificate:
-        return False
-
-
-def serials_of(texts: Collection[str]) -> Sequence[int]:
-    """Serial numbers as people write them: hex digits, with colons, blanks or 0x. Raises
-    `AdminError`."""
-    found = []
-    for text in texts:
-        digits = "".join(text.lower().removeprefix("0x").replace(":", "").split())
-        if not digits or len(digits) > 40 or set(digits) - set("0123456789abcdef"):
-            raise AdminError(
-                f"'{text}' is no serial number", mend="write it in hex, as certificates show it"
-            )
-        found.append(int(digits, 16))
-    return found
+    return next((one for one in known if issued_by(certificate, one)), None)

@@ -39,8 +39,8 @@ from smimefilter.ports.stores import (
 from smimefilter.trust.sources import crl_urls
 from smimefilter.trust.verdict import Purpose, Standing, Verdict
 
-from .authority import ca_id, origin_of
-from .concerns import Trouble, authorities_of, concerns
+from .authority_names import ca_id, origin_of
+from .concerns import Concern, Trouble, authorities_of, blamed, concerns
 from .harvest import LEARNT
 
 SOON: Final = timedelta(days=30)
@@ -135,8 +135,16 @@ def _own_certificates(store: StoreState, moment: Moment) -> Iterator[Finding]:
         and served.issuperset(entry.addresses)
     }
     rest = [entry for entry in own if entry not in old]
-    troubles = [
-        finding for entry in rest for finding in _own(entry, verdicts[entry], moment.now)
+    below: dict[Certificate, list[Verdict]] = {}  # CAs at fault, and for what
+    for entry in rest:
+        if authority := blamed(entry.certificate, verdicts[entry]):
+            below.setdefault(authority, []).append(verdicts[entry])
+    troubles = [_fallen(authority, found) for authority, found in below.items()]
+    troubles += [
+        finding
+        for entry in rest
+        if entry.certificate not in below and not blamed(entry.certificate, verdicts[entry])
+        for finding in _own(entry, verdicts[entry], moment.now)
     ]
     yield from troubles
     if old:
@@ -144,6 +152,19 @@ def _own_certificates(store: StoreState, moment: Moment) -> Iterator[Finding]:
         yield Finding(Grade.GOOD, "private keys of expired certificates", what)
     if not troubles:
         yield Finding(Grade.GOOD, "private keys", f"{len(rest)}, all usable for a month")
+
+
+def _fallen(authority: Certificate, verdicts: Sequence[Verdict]) -> Finding:
+    """What falls with a CA, in one line."""
+    first = verdicts[0]
+    why = "; ".join(str(reason) for reason in first.reasons)
+    what = f"{_certificates(len(verdicts))} with our key below it, now {first.standing}: {why}"
+    mend = f"see: smimefilter certificate show {authority.thumbprint[:16]}"
+    return Finding(Grade.WARNING, f"CA {_about(authority)}", what, mend)
+
+
+def _certificates(count: int) -> str:
+    return "1 certificate" if count == 1 else f"{count} certificates"
 
 
 def _verdict(entry: CertificateEntry, moment: Moment) -> Verdict:
@@ -176,7 +197,18 @@ def _active_users(moment: Moment, users: Sequence[ActiveUser]) -> Iterator[Findi
         for concern in concerns(moment, users)
         if concern.thumbprint not in moment.snapshot.keys  # told above
     ]
+    below: dict[Certificate, list[Concern]] = {}
     for concern in found:
+        if concern.blamed is not None:
+            below.setdefault(concern.blamed, []).append(concern)
+    for authority, fallen in below.items():
+        count = len({concern.thumbprint for concern in fallen})
+        what = f"{_certificates(count)} below it used for mail, now {fallen[0].trouble}: "
+        mend = f"see: smimefilter certificate show {authority.thumbprint[:16]}"
+        yield Finding(Grade.WARNING, f"CA {_about(authority)}", what + fallen[0].why, mend)
+    for concern in found:
+        if concern.blamed is not None:
+            continue
         about = f"{concern.user.address}, {concern.subject} {concern.thumbprint[:16]}"
         what = f"used for mail ({concern.user.purpose}) and is {concern.trouble}"
         what += f": {concern.why}" if concern.trouble is not Trouble.EXPIRING else ""

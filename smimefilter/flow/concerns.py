@@ -22,7 +22,7 @@ from smimefilter.pki.certificate import Certificate
 from smimefilter.plan.selection import Candidate, Selection, for_encryption, for_signing
 from smimefilter.plan.snapshot import Moment
 from smimefilter.ports.stores import ActiveUser
-from smimefilter.trust.verdict import Need, Purpose, Standing
+from smimefilter.trust.verdict import Need, Purpose, Standing, Verdict
 
 SOON: Final = timedelta(days=30)
 
@@ -50,6 +50,7 @@ class Concern:
     until: datetime  # end of its validity
     why: str  # the reasons of its verdict
     covered: bool  # another certificate does in its place
+    blamed: Certificate | None = None  # the CA above that it is the fault of
 
     @property
     def key(self) -> tuple[str, Purpose, str, Trouble]:
@@ -89,6 +90,14 @@ def authorities_of(moment: Moment, user: ActiveUser) -> Iterator[Certificate]:
     for candidate in selection.candidates:
         if candidate.verdict is not None:
             yield from candidate.verdict.path[1:]
+
+
+def blamed(certificate: Certificate, verdict: Verdict) -> Certificate | None:
+    """The CA above a certificate that a verdict finds at fault, and not the certificate."""
+    about = {reason.about for reason in verdict.reasons}
+    if verdict.usable or certificate.thumbprint in about:
+        return None
+    return next((one for one in verdict.path[1:] if one.thumbprint in about), None)
 
 
 def _of(moment: Moment, user: ActiveUser) -> Iterator[Concern]:
@@ -137,4 +146,5 @@ def _concern(
         until=certificate.not_after,
         why="; ".join(str(reason) for reason in verdict.reasons),
         covered=covered,
+        blamed=blamed(certificate, verdict),
     )

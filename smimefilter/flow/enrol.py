@@ -144,7 +144,7 @@ class Bulk:
         """Ask for all that is not passed over, each of the handler of its address; `done` is
         told of each as it ends, or waits. Whoever submits the same file at the same time asks
         for nothing twice. Raises `AdminError`."""
-        batch = hashlib.sha256(content).hexdigest()[:BATCH]
+        batch = _batch(content)
         known: list[StoredRequest] = await self._all_of(batch)
         failed = Counter(one.address for one in known if one.state in _FAILED)
         there = {one.address for one in known if one.state not in _FAILED}
@@ -163,13 +163,40 @@ class Bulk:
                         for one in part
                     ],
                 )  # fmt: skip
-        found: list[StoredRequest] = await self._all_of(batch)
+        return await self._work(list((await self.before(content)).values()), done)
+
+    async def before(self, content: bytes) -> dict[str, StoredRequest]:
+        """How it stands with the requests of a file that was submitted, by address; of several
+        for one the last, a failure only where nothing came after it."""
         last: dict[str, StoredRequest] = {}
-        for request in found:  # a failure only where nothing came after it
+        for request in await self._all_of(_batch(content)):
             known_as = last.get(request.address)
             if known_as is None or known_as.state in _FAILED:
                 last[request.address] = request
-        return await self._work(list(last.values()), done)
+        return last
+
+    async def elsewhere(
+        self, content: bytes, handler: Callable[[str], str], *, named: bool
+    ) -> list[StoredRequest]:
+        """Those of a file that went to another handler than they would go to now, and that are
+        not asked for again. Raises `AdminError` where some of them wait and the handler is not
+        as preferences have it, but `named`."""
+        known = (await self.before(content)).values()
+        others = [
+            one
+            for one in known
+            if one.state not in _FAILED and one.handler != handler(one.address)
+        ]
+        waiting = [one for one in others if one.state is RequestState.PENDING]
+        if waiting and named:
+            first, more = waiting[0], len(waiting) - 1
+            raise AdminError(
+                f"row {first.position}, {first.address}: waits at the handler {first.handler}, "
+                f"as this file was submitted before" + (f"; and {more} more" if more else ""),
+                mend="submit it as before, or first: smimefilter pending delete "
+                f"{first.id[:8]}{' …' if more else ''}",
+            )
+        return others
 
     async def _work(
         self, stored: Sequence[StoredRequest], done: Callable[[StoredRequest], None]
@@ -193,6 +220,10 @@ class Bulk:
         finally:
             for task in parts:
                 task.cancel()
+
+
+def _batch(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:BATCH]
 
 
 def _parts(found: Sequence[T], size: int) -> Iterable[Sequence[T]]:

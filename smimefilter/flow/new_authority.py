@@ -1,7 +1,8 @@
 """What a CA of ours that is to be made is like: checked, and as certificates say it. Pure.
 
 The intermediate is for mail alone, and where that is wanted for some domains alone.
-RFC 5280 §4.2.1.10 (name constraints) and §4.2.1.12. Raises `AdminError`.
+RFC 5280 §4.2.1.10 (name constraints), §4.2.1.12 and Appendix A (length of names). Raises
+`AdminError`.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from typing import Final
 
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from smimefilter.base.address import BadAddress, address_key
 from smimefilter.base.errors import AdminError
 from smimefilter.pki.build import KEY_KINDS, SHA1, Profile
 from smimefilter.trust.constraints import address_base
 
 BACKDATED: Final = timedelta(hours=1)  # clocks of others may be behind
 LONGEST: Final = 36_500  # days
+LONGEST_NAME: Final = 64  # characters; ub-common-name, ub-organization-name
 STRONG_KEYS: Final = ("rsa2048", "rsa3072", "rsa4096", "p256", "p384")
 DIGESTS: Final = ("sha256", "sha384", "sha512")
 _MAIL_ALONE: Final = frozenset({ExtendedKeyUsageOID.EMAIL_PROTECTION.dotted_string})
@@ -34,9 +37,7 @@ class NewAuthority:
     key: str = "rsa4096"
     digest: str = "sha256"
     email: str = ""
-    crl_url: str = (
-        ""  # template of the root's CRL, for the intermediate; see `authority.url_for`
-    )
+    crl_url: str = ""  # template of the root's CRL, for the intermediate; see `url_for`
     crl_days: int = 7
     domains: tuple[str, ...] = ()  # the intermediate speaks for these alone; none: for all
     make_default: bool = True
@@ -52,6 +53,14 @@ def check(wanted: NewAuthority) -> None:
             "root and intermediate have the same common name",
             mend="choose two: programs tell them apart by it",
         )
+    for name in (wanted.root_name.strip(), wanted.name.strip()):
+        if len(name) > LONGEST_NAME or not name.isprintable():
+            raise AdminError(
+                f"takes at most {LONGEST_NAME} printable characters, this is {len(name)}",
+                where=f"common name {name[:LONGEST_NAME]}",
+                mend="choose another name",
+            )
+    _check_address(wanted.email)
     if wanted.key not in KEY_KINDS:
         raise AdminError(
             f"no such kind of key: {wanted.key}", mend=f"one of {', '.join(STRONG_KEYS)}"
@@ -64,6 +73,13 @@ def check(wanted: NewAuthority) -> None:
     if weak and not wanted.force:
         raise AdminError(weak, mend="choose something stronger, or say --force")
     _permitted(wanted.domains)
+
+
+def _check_address(email: str) -> None:
+    try:
+        address_key(email or "nobody@localhost")
+    except BadAddress as error:
+        raise AdminError(str(error), mend="write one such as ca@example.com") from None
 
 
 def root_profile(wanted: NewAuthority, now: datetime) -> Profile:

@@ -67,6 +67,8 @@ PATIENCE: Final = 600.0  # seconds that a handler may take; less than the lease
 SOONEST: Final = timedelta(minutes=1)
 LATEST: Final = timedelta(hours=6)
 GIVE_UP: Final = timedelta(days=30)
+SHORTEST_ID: Final = 4  # digits that a request is named by
+DEFECT: Final = "trouble of our own, see the log"  # why a request waits
 STEP: Final = 300.0  # seconds that a step after it may take; less than the lease too
 
 
@@ -205,7 +207,13 @@ class RequestDesk:
     async def find(self, id_: str) -> StoredRequest:
         """The one whose id begins so. Raises `AdminError`."""
         digits = id_.strip().lower()
-        found = await self._requests.find(digits) if len(digits) >= 4 else []
+        if len(digits) < SHORTEST_ID:
+            raise AdminError(
+                f"'{id_}' is not enough of a request's id",
+                mend=f"write its first {SHORTEST_ID} digits or more; "
+                "list them with: smimefilter pending list",
+            )
+        found = await self._requests.find(digits)
         if len(found) != 1:
             said = "no request has" if not found else f"{len(found)} requests have"
             raise AdminError(
@@ -226,37 +234,47 @@ class RequestDesk:
             raise AdminError("its key is not made yet: try again", where=request.id[:8])
         return _csr(_wanted(request), _key(found.key))
 
+    async def refuse_second(self, address: str, handler: str) -> None:
+        """Raises `AdminError` where a request for an address (a key) waits at a handler
+        already, those of a file and of nobody left aside."""
+        waiting = await self._requests.all([RequestState.PENDING], address=address)
+        for one in waiting:
+            if one.handler == handler and not one.batch:
+                raise AdminError(
+                    f"request {one.id[:8]} for it waits already, since {one.created:%Y-%m-%d}",
+                    where=address,
+                    mend=f"see: smimefilter pending show {one.id[:8]}; or say --another",
+                )
+
     async def upload(
-        self, certificates: Sequence[Certificate], only: str = ""
+        self, certificates: Sequence[Certificate], only: str = "", source: str = ""
     ) -> list[tuple[Certificate, StoredRequest | None, str]]:
         """Answer requests with what people brought, also late: each certificate is matched by
-        its public key. What became of each, and why of those that were refused."""
+        its public key. What became of each, and why of those that were refused. `only`: the id
+        of the request that they are for; `source`: where they come from, for people. Raises
+        `AdminError` where there is nothing to answer."""
         if all(map(is_ca, certificates)):
-            raise AdminError("there is no certificate of a user in it, only those of CAs")
+            raise AdminError(
+                "there is no certificate of a user in it, only those of CAs", where=source
+            )
         unanswered = await self._requests.all([RequestState.PENDING, RequestState.GIVEN_UP])
+        kinds = self._handlers.kinds()
         waiting = [
-            one
+            (one, _key(der))
             for one in unanswered
-            if self._handlers.kind(one.handler).can_upload and (not only or one.id == only)
+            if one.handler in kinds and kinds[one.handler].can_upload
+            if (der := self._opened(one).key) is not None
         ]
-        keys = {
-            one.id: _key(der) for one in waiting if (der := self._opened(one).key) is not None
-        }
+        if only and only not in {one.id for one, _ in waiting}:
+            raise AdminError(f"request {only[:8]} does not wait for a certificate from people")
         answers: list[tuple[Certificate, StoredRequest | None, str]] = []
         for certificate in certificates:
             if is_ca(certificate):
                 continue
-            match = next(
-                (
-                    one
-                    for one in waiting
-                    if one.id in keys and belongs_together(certificate, keys[one.id])
-                ),
-                None,
-            )
+            matches = [one for one, key in waiting if belongs_together(certificate, key)]
+            match = next((one for one in matches if only in {"", one.id}), None)
             if match is None:
-                why = "it is for another key than that of any request that waits"
-                answers.append((certificate, None, why))
+                answers.append((certificate, None, _for_another(only, matches)))
                 continue
             chain = tuple(one for one in certificates if is_ca(one))
             answers.append((certificate, *await self._answered(match, certificate, chain)))
@@ -333,8 +351,10 @@ class RequestDesk:
     ) -> StoredRequest:
         if isinstance(error, HandlerTrouble):
             return await self._again(lease, request, str(error) or error.public)
+        if isinstance(error, AdminError):  # such as a handler that is installed no longer
+            return await self._again(lease, request, str(error))
         self._journal.trouble("request not worked on: defect", error, request=request.id)
-        return await self._again(lease, request, "trouble of our own, see the log")
+        return await self._again(lease, request, DEFECT)
 
     async def _with_key(
         self, lease: str, request: StoredRequest, key: PrivateKeyTypes
@@ -558,6 +578,15 @@ class RequestDesk:
             "state": dict(found.state) if found.state else None,
         }
         return self._sealer.seal(REQUEST_SECRETS, id_, json.dumps(plain).encode())
+
+
+def _for_another(only: str, matches: Sequence[StoredRequest]) -> str:
+    if not only:
+        return "it is for another key than that of any request that waits"
+    if matches:
+        of = f"{matches[0].id[:8]} for {matches[0].address}"
+        return f"it is for the key of request {of}, not for that of {only[:8]}"
+    return f"it is for another key than that of request {only[:8]}"
 
 
 def _id_by(text: str) -> str:

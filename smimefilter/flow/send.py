@@ -13,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
@@ -31,7 +32,7 @@ from smimefilter.policy.preferences import (
 )
 from smimefilter.policy.tree import View
 from smimefilter.ports.keys import Sealer
-from smimefilter.ports.notify import Letters, NotifyTrouble, Sms
+from smimefilter.ports.notify import Letter, Letters, NoSms, NotifyTrouble, Sms
 from smimefilter.ports.relay import Outgoing, Relay
 from smimefilter.ports.stores import Preferences
 
@@ -40,6 +41,18 @@ from .requests import Done, Step
 
 KEY_LETTER: Final = "key"
 PASSWORD_LETTER: Final = "password-sms"  # noqa: S105 - the name of a text
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A certificate as letters tell of it."""
+
+    name: str
+    until: datetime
+    root: str
+
+
+_EXAMPLE: Final = _Named("R5jmJC8xq0-example", datetime(2030, 1, 1, tzinfo=UTC), "CN=Root")
 
 
 class KeyPost:
@@ -105,6 +118,39 @@ class KeyPost:
         facts = {"address": to, "password": password}
         await self._sms.send(number, self._letters.letter(PASSWORD_LETTER, facts).text)
 
+    def check(self, view: View, address: str, *, sms: bool) -> None:
+        """Whether a key can be sent to somebody, and its password by SMS where that is wanted:
+        before either is. Raises `AdminError`."""
+        if view.get(CA_MAIL_SENDER).value is None:
+            raise no_sender()
+        if sms and view.get(SMS_NUMBER).value is None:
+            raise no_number(address)
+        if sms and isinstance(self._sms, NoSms):
+            raise AdminError(
+                "there is no way to send an SMS", mend="name one in the settings: `notify: sms`"
+            )
+
+    def rehearse(self) -> None:
+        """Write both letters to nobody. Raises `AdminError` where a template does not do."""
+        self._key_letter("nobody@example.com", "ca@example.com", [_EXAMPLE])
+        facts = {"address": "nobody@example.com", "password": _EXAMPLE.name}
+        if _EXAMPLE.name not in self._letters.letter(PASSWORD_LETTER, facts).text:
+            raise AdminError(
+                "the letter does not say the password",
+                where=f"{PASSWORD_LETTER}.txt",
+                mend="write {{ password }} where it is to stand",
+            )
+
+    def _key_letter(self, to: str, sender: str, named: Sequence[_Named]) -> Letter:
+        facts = {
+            "address": to,
+            "names": [one.name for one in named],
+            "until": [one.until for one in named],
+            "root": [one.root for one in named],
+            "sender": sender,
+        }
+        return self._letters.letter(KEY_LETTER, facts)
+
     async def _file(self, identity: Identity, password: str, *, legacy: bool) -> bytes:
         name = identity.certificate.common_name
         try:
@@ -118,18 +164,7 @@ class KeyPost:
         self, identities: Sequence[Identity], files: Sequence[bytes], to: str, sender: str
     ) -> bytes:
         certificates = [one.certificate for one in identities]
-        letter = self._letters.letter(
-            KEY_LETTER,
-            {
-                "address": to,
-                "names": [one.common_name for one in certificates],
-                "until": [one.not_after for one in certificates],
-                "root": [
-                    str((one.chain or (one.certificate,))[-1].subject) for one in identities
-                ],
-                "sender": sender,
-            },
-        )
+        letter = self._key_letter(to, sender, [_named(one) for one in identities])
         mail = EmailMessage(policy=SMTP.clone(max_line_length=76, cte_type="7bit"))
         mail["From"], mail["To"], mail["Subject"] = sender, to, letter.subject
         mail["Date"] = format_datetime(self._clock())
@@ -143,6 +178,11 @@ class KeyPost:
                 file, maintype="application", subtype="pkcs12", filename=f"{named}{more}.p12"
             )
         return mail.as_bytes()
+
+
+def _named(one: Identity) -> _Named:
+    top = (one.chain or (one.certificate,))[-1]
+    return _Named(one.certificate.common_name, one.certificate.not_after, str(top.subject))
 
 
 def no_sender() -> AdminError:

@@ -24,10 +24,9 @@ from smimefilter.pki.privatekey import belongs_together
 from smimefilter.policy.kinds import URL
 
 from .certificates import LONGEST_CHAIN, issued_by
-from .new_authority import weakness
+from .new_authority import LONGEST_NAME, weakness
 
 SKEW: Final = timedelta(hours=24)  # certificates may begin a little later
-LONGEST_NAME: Final = 64  # characters; ub-common-name, ub-organization-name
 LONGEST_DAYS: Final = 36_500
 _USES: Final = frozenset({"1.3.6.1.5.5.7.3.4", "2.5.29.37.0"})  # emailProtection, any
 _NAMES: Final = ("common_name", "organisation", "given_name", "surname")
@@ -81,8 +80,8 @@ class Wanted:
         for url in filter(None, (self.crl_url, self.issuer_url)):
             try:
                 URL.read(url)
-            except ValueError:
-                yield f"'{url[:60]}' is no URL that a certificate can name"
+            except ValueError as error:
+                yield f"'{url[:60]}' is no URL that a certificate can name: it {error}"
 
 
 def flaw(certificate: Certificate, wanted: Wanted, key: PrivateKeyTypes, now: datetime) -> str:

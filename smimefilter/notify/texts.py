@@ -56,5 +56,11 @@ class TemplateLetters:
                 mend="mend the template, or remove it so that the shipped one is used",
             ) from None
         head, _, body = text.partition("\n\n")
+        if not head.startswith("Subject:"):
+            raise AdminError(
+                "the letter has no subject",
+                where=f"{name}.txt",
+                mend="begin the template with a line `Subject: …` and an empty line",
+            )
         subject = head.removeprefix("Subject:").strip()
         return Letter(" ".join(subject.split()), body.strip() + "\n")

@@ -2,7 +2,8 @@
 
 The first row names the columns, by any of their names. Text is US-ASCII unless a byte order
 mark says otherwise (UTF-8, UTF-16). What is wrong is told with row and column, all of it at
-once, and then nothing of the file is asked for. RFC 4180. Raises `BadCsv`.
+once, and then nothing of the file is asked for. Rows are counted as editors do, blank lines
+among them. RFC 4180. Raises `BadCsv`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -55,7 +56,7 @@ class BadCsv(ValueError):
 class Row:
     """One request of a file."""
 
-    number: int  # of the row, the one with the names is 1
+    number: int  # of the line that it begins in, from 1
     address: str  # key
     common_name: str
     organisation: str = ""
@@ -67,26 +68,19 @@ def read_rows(content: bytes) -> list[Row]:
     """The rows of a file. Raises `BadCsv`."""
     if len(content) > LARGEST:
         raise BadCsv([f"larger than {LARGEST >> 20} MiB"])
-    reader = csv.reader(
-        io.StringIO(_text(content), newline=""), skipinitialspace=True, strict=True
-    )
-    rows: list[tuple[int, list[str]]] = []
-    try:
-        for values in reader:
-            if any(value.strip() for value in values):  # blank lines are no rows
-                rows.append((reader.line_num, values))
-            if len(rows) > MOST_ROWS + 1:
-                raise BadCsv([f"row {len(rows)}: more than {MOST_ROWS} requests in one file"])
-    except csv.Error as error:
-        raise BadCsv([f"row {reader.line_num}: {error}"]) from None
-    if not rows:
+    text, wide = _text(content)
+    lines = _lines(text)
+    if not lines:
         raise BadCsv(["no row: the first one names the columns"])
-    fields = _fields(rows[0][1])
+    (first, names), *rest = lines
+    if wide and (strange := list(_strange(lines))):
+        raise BadCsv(strange)
+    fields = _fields(first, names)
     mistakes: list[str] = []
     seen: dict[str, int] = {}
     found = [
         row
-        for number, (_, values) in enumerate(rows[1:], 2)
+        for number, values in rest
         if (row := _row(number, values, fields, mistakes, seen)) is not None
     ]
     if mistakes:
@@ -94,39 +88,66 @@ def read_rows(content: bytes) -> list[Row]:
     return found
 
 
-def _text(content: bytes) -> str:
+def _lines(text: str) -> list[tuple[int, list[str]]]:
+    """The rows that are not blank, each with the number of the line that it begins in."""
+    reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
+    found: list[tuple[int, list[str]]] = []
+    begins = 1
+    try:
+        for values in reader:
+            if any(value.strip() for value in values):
+                found.append((begins, values))
+            if len(found) > MOST_ROWS + 1:
+                raise BadCsv([f"row {begins}: more than {MOST_ROWS} requests in one file"])
+            begins = reader.line_num + 1
+    except csv.Error as error:
+        raise BadCsv([f"row {begins}: {error}"]) from None
+    return found
+
+
+def _text(content: bytes) -> tuple[str, bool]:
+    """What is written, and whether there are octets in it that no encoding was given for."""
     for mark, encoding in _MARKS:
         if content.startswith(mark):
             try:
-                return content[len(mark) :].decode(encoding)
+                return content[len(mark) :].decode(encoding), False
             except UnicodeDecodeError as error:
                 raise BadCsv(
                     [f"not {encoding.upper()}, as its mark says: byte {error.start}"]
                 ) from None
-    try:
-        return content.decode("ascii")
-    except UnicodeDecodeError as error:
-        row = content.count(b"\n", 0, error.start) + 1
-        mend = "for other characters write UTF-8 with a byte order mark"
-        raise BadCsv([f"row {row}: not US-ASCII; {mend}"]) from None
+    return content.decode("latin-1"), not content.isascii()
 
 
-def _fields(names: list[str]) -> list[str]:
+def _strange(lines: list[tuple[int, list[str]]]) -> Iterator[str]:
+    """The values that are no US-ASCII, where that is all they may be."""
+    names = [_BY_NAME.get(name.strip().lower(), "") for name in lines[0][1]]
+    for number, values in lines:
+        for place, value in enumerate(values):
+            if not value.isascii():
+                field = names[place] if place < len(names) else ""
+                column = _NAMES.get(field, str(place + 1))
+                mend = "for other characters write UTF-8 with a byte order mark"
+                yield f"row {number}, column {column}: not US-ASCII; {mend}"
+
+
+def _fields(row: int, names: list[str]) -> list[str]:
     """The fields of the columns, in order."""
     if len(names) > MOST_COLUMNS:
-        raise BadCsv([f"row 1: {len(names)} columns, at most {MOST_COLUMNS}"])
+        raise BadCsv([f"row {row}: {len(names)} columns, at most {MOST_COLUMNS}"])
     if len(names) == 1 and ";" in names[0]:
-        raise BadCsv(["row 1: the values are separated by semicolons: save it with commas"])
+        raise BadCsv(
+            [f"row {row}: the values are separated by semicolons: save it with commas"]
+        )
     fields, mistakes = [], []
     for number, name in enumerate(names, 1):
         field = _BY_NAME.get(name.strip().lower())
         if field is None:
-            mistakes.append(f"row 1, column {number}: {_unknown(name.strip())}")
+            mistakes.append(f"row {row}, column {number}: {_unknown(name.strip())}")
         elif field in fields:
-            mistakes.append(f"row 1, column {number}: a second {_NAMES[field]}")
+            mistakes.append(f"row {row}, column {number}: a second {_NAMES[field]}")
         fields.append(field or "")
     mistakes += [
-        f"row 1: there is no column {_NAMES[needed]}"
+        f"row {row}: there is no column {_NAMES[needed]}"
         for needed in _NEEDED
         if needed not in fields
     ]

@@ -41,6 +41,10 @@ _FIELD_PREFIX: Final = re.compile(r"X-[A-Za-z0-9][A-Za-z0-9-]{0,38}-", re.IGNORE
 _LONGEST_LINE: Final = 256
 _WORD: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _URL: Final = re.compile(r"(?:https?|ldap)://[!-~]{1,500}")
+_CA: Final = "{ca}"  # the one placeholder of a URL
+_BRACED: Final = re.compile(r"\{[^{}]*\}?|\}")
+_PHONE: Final = re.compile(r"\+?[0-9]{5,15}")  # E.164, or as it is dialled within a country
+_PHONE_SIGNS: Final = str.maketrans("", "", " -./()")
 _SECONDS: Final = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 
@@ -184,6 +188,15 @@ def _read_url(raw: object) -> str:
         raise ValueError(
             f"takes a URL such as http://crl.example.com/{{ca}}.crl, not {_quoted(raw)}"
         )
+    if strange := _BRACED.findall(text.replace(_CA, "")):
+        raise ValueError(f"knows no {strange[0]}, only {_CA}, in {_quoted(raw)}")
+    return text
+
+
+def _read_phone(raw: object) -> str:
+    text = _text(raw, "a telephone number").translate(_PHONE_SIGNS)
+    if not _PHONE.fullmatch(text):
+        raise ValueError(f"takes a telephone number such as +4930123456, not {_quoted(raw)}")
     return text
 
 
@@ -264,6 +277,7 @@ FIELD_PREFIX: Final[Kind[str]] = Kind(
 LINE: Final[Kind[str]] = Kind("a text on one line", _read_line, str)
 WORD: Final[Kind[str]] = Kind("a name", _read_word, str)
 URL: Final[Kind[str]] = Kind("a URL", _read_url, str)
+PHONE: Final[Kind[str]] = Kind("a telephone number: +4930123456", _read_phone, str)
 ADDRESS: Final[Kind[str]] = Kind(
     "an address", lambda raw: address_key(_text(raw, "an address")), str
 )

@@ -31,6 +31,7 @@ from .kinds import (
     HEADER_PATTERN,
     LINE,
     PATTERN,
+    PHONE,
     SECRET,
     SIGNER,
     SIGNER_TAG,
@@ -579,7 +580,7 @@ DISPLAY_NAME: Final[Preference[str | None]] = Preference(
     "The name of this person, for certificates that are requested automatically.",
 )  # fmt: skip
 SMS_NUMBER: Final[Preference[str | None]] = Preference(
-    "sms-number", None, optional(LINE), Follows.USER,
+    "sms-number", None, optional(PHONE), Follows.USER,
     "The telephone number that passwords are sent to.",
 )  # fmt: skip
 

@@ -1,10 +1,9 @@
-"""The certificate authority by its commands: CAs, requests, bulk, CRLs, keys by mail."""
+"""The certificate authority by its commands: CAs, CRLs, and a filter that serves both."""
 
 from __future__ import annotations
 
 import email
 import email.policy
-import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,26 +11,10 @@ from typing import Any
 import pytest
 
 from smimefilter.pki.crl import Crl
-from tests.support.commands import Commands
+from tests.support.commands import Commands, issued
 from tests.support.postoffice import ALICE, HUGO, Installation, PostOffice
 
 IVAN = "ivan@in.test"
-
-
-@pytest.fixture
-def ca(installation: Installation) -> Commands:
-    run = installation.command
-    made = run("ca", "create", "Sub CA", "--root", "Root CA", "--key", "p256")
-    assert "CN=Root CA" in made.out
-    run("ca", "settings", "key", "p256")
-    return run
-
-
-def issued(run: Commands, address: str = IVAN, *more: str) -> dict[str, Any]:
-    done = run("certificate", "request", address, "--cn", "Ivan", *more, "--json")
-    found: dict[str, Any] = json.loads(done.out)
-    assert found["state"] == "issued", found
-    return found
 
 
 def test_cas(ca: Commands) -> None:
@@ -49,6 +32,65 @@ def test_cas(ca: Commands) -> None:
     assert "no CA is called 'x'" in ca.complaint("ca", "default", "x")
 
 
+def test_the_list_of_cas_is_for_people_and_for_programs(ca: Commands) -> None:
+    table, (_, sub) = ca("ca", "list").out, ca("ca", "list", "--json").json
+    assert sub["thumbprint"][:16] in table
+    assert sub["thumbprint"][:17] not in table
+    assert len(sub["thumbprint"]) == 128
+    assert ca("ca", "default", sub["id"][:5]).out == "issues by default: CN=Sub CA\n"
+    made = ca("crl", "create", "--ca", sub["thumbprint"][:6], "--json").json
+    assert (made["issuer"], made["number"]) == ("CN=Sub CA", 2)
+
+
+def test_what_is_done_is_told_to_programs_too(ca: Commands, tmp_path: Path) -> None:
+    made = ca("ca", "create", "B", "--root", "Root B", "--key", "p256", "--json").json
+    assert [(row["subject"], row["standing"]) for row in made] == [
+        ("CN=Root B", "valid"), ("CN=B", "valid"),
+    ]  # fmt: skip
+    done = ca("ca", "default", "Sub CA", "--json").json
+    assert (done["subject"], done["default"]) == ("CN=Sub CA", True)
+    done = ca("ca", "settings", "validity", "90", "--json").json
+    assert done == {"setting": "ca-validity", "value": 90}
+    made = ca("crl", "create", "--json").json
+    (listed,) = [
+        row for row in ca("crl", "list", "--json").json if row["issuer"] == "CN=Sub CA"
+    ]
+    assert (made["number"], made["entries"], made["sha256"]) == (2, 0, listed["sha256"])
+    done = ca("handler", "configure", "acme", "directory=https://ca.test/dir", "--json").json
+    assert (done["handler"], done["set"]) == ("acme", ["directory"])
+    thumbprint = issued(ca)["thumbprint"]
+    done = ca("certificate", "revoke", thumbprint, "--reason", "superseded", "--json").json
+    assert (done["thumbprint"], done["reason"]) == (thumbprint, "superseded")
+
+
+def test_settings_that_make_no_sense_are_refused(ca: Commands) -> None:
+    for command in (("ca", "settings", "request-handler"),
+                    ("policy", "set", "in.test", "ca-request-handler")):  # fmt: skip
+        said = ca.complaint(*command, "built-inn")
+        assert said.startswith("there is no request handler 'built-inn' (did you mean")
+        ca(*command, "csr")
+        ca(*command, "default")
+    said = ca.complaint("ca", "settings", "crl-url", "http://crl.test/{cn}.crl")
+    assert "knows no {cn}, only {ca}" in said
+    said = ca.complaint("certificate", "request", IVAN, "--cn", "I", "--crl-url", "http://x/{c")
+    assert "knows no {c, only {ca}" in said
+    for number in ("abc", "+49", "1234", "+49 30 12345x", "0" * 16):
+        assert "takes a telephone number" in ca.complaint(
+            "policy", "set", IVAN, "sms-number", number
+        )
+    assert "+4930123456" in ca("policy", "set", IVAN, "sms-number", "+49 (30) 123-456").out
+
+
+def test_a_ca_that_cannot_be_made_leaves_nothing(installation: Installation) -> None:
+    run = installation.command
+    create = ("ca", "create", "Sub", "--key", "p256", "--root")
+    assert "'nonsense' is not a mail address" in run.complaint(
+        *create, "Root", "--email", "nonsense"
+    )
+    assert "takes at most 64 printable" in run.complaint(*create, "R" * 70)
+    assert run("ca", "list").out == "no CAs\n"
+
+
 def test_settings_are_preferences(ca: Commands) -> None:
     assert ca("ca", "settings", "validity", "90").out == "ca-validity = 90\n"
     ca("policy", "set", "in.test", "ca-validity", "10")
@@ -61,147 +103,22 @@ def test_settings_are_preferences(ca: Commands) -> None:
     assert "takes a number" in ca.complaint("ca", "settings", "validity", "0")
 
 
-def test_a_request_is_issued_at_once_and_signs(
-    ca: Commands, installation: Installation
-) -> None:
-    found = issued(ca, IVAN, "--add-user")
-    assert found["outcome"] == "issued; user added"
-    verdict = ca("certificate", "verify", found["thumbprint"], "--purpose", "sign").out
-    assert "verdict: valid" in verdict
-    rows = ca("policy", "show", IVAN, "--json").json
-    (name,) = [row for row in rows if row["preference"] == "display-name"]
-    assert (name["value"], name["source"]) == ("Ivan", "database")
-    history = ca("pending", "show", found["request"], "--json").json["history"]
-    assert [line.split(" ", 2)[2].partition(":")[0] for line in history] == [
-        "requested", "issued", "done",
-    ]  # fmt: skip
-
-
-def test_what_is_refused_says_why(installation: Installation) -> None:
-    run = installation.command
-    done = run("certificate", "request", IVAN, "--cn", "Ivan", code=1)
-    assert "refused: ivan@in.test: there is no CA that issues by default" in done.out
-    assert "needs a common name" in run.complaint("certificate", "request", IVAN)
-    assert run.complaint("certificate", "request", "ivan", "--cn", "I")
-    said = run.complaint("certificate", "request", IVAN, "--cn", "I", "--handler", "none")
-    assert said.startswith("there is no request handler 'none'")
-    said = run.complaint("certificate", "request", IVAN, "--cn", "I", "--send")
-    assert said.startswith("there is no sender for mails with keys")
-
-
-def test_a_csr_is_carried_to_another_ca_and_back(ca: Commands, tmp_path: Path) -> None:
-    done = ca("certificate", "request", IVAN, "--cn", "Ivan", "--handler", "csr", "--json").json
-    (row,) = ca("pending", "list", "--json").json
-    assert (row["request"], row["state"]) == (done["request"], "pending")
-    assert "BEGIN CERTIFICATE REQUEST" in ca("pending", "download", row["id"]).out
-    csr = tmp_path / "ivan.csr"
-    ca("pending", "download", row["id"], "--out", str(csr))
-    key, root, answer = (str(tmp_path / name) for name in ("k", "r", "a"))
-    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", root,
-            "-subj", "/CN=Carried CA")  # fmt: skip
-    assert "only those of CAs" in ca.complaint("pending", "upload", root)
-    openssl("x509", "-req", "-in", str(csr), "-CA", root, "-CAkey", key, "-out", answer,
-            "-copy_extensions", "copy")  # fmt: skip
-    other = tmp_path / "other"
-    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key + "2", "-out",
-            str(other), "-subj", "/CN=X", "-addext", "basicConstraints=CA:FALSE")  # fmt: skip
-    refused = ca("pending", "upload", str(other), code=1)
-    assert "it is for another key" in refused.out
-    (row,) = ca("pending", "upload", answer, "--json").json
-    assert (row["outcome"], row["address"]) == ("issued", IVAN)
-    assert ca("pending", "list").out == "no requests\n"
-    assert any(IVAN in str(one) for one in ca("key", "list", "--json").json)
-
-
-def openssl(*arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
-
-
-def test_pending_is_rescheduled_and_deleted(ca: Commands) -> None:
-    ca("certificate", "request", IVAN, "--cn", "Ivan", "--handler", "csr")
-    (row,) = ca("pending", "list", "--json").json
-    (again,) = ca("pending", "reschedule", row["id"], "--json").json
-    assert again["tries"] == row["tries"] + 1
-    assert ca("pending", "delete", row["id"]).out == "deleted 1\n"
-    assert "no request has an id" in ca.complaint("pending", "show", row["id"])
-
-
-def test_bulk(ca: Commands, tmp_path: Path) -> None:
-    file = tmp_path / "people.csv"
-    file.write_text(
-        f"e,cn,o\na@in.test,A,\nb@in.test,B,Other\n{ALICE},Alice,\n", encoding="ascii"
-    )
-    rows = ca("bulk", "preview", str(file), "--json").json
-    assert [(row["row"], row["address"], bool(row["skipped"])) for row in rows] == [
-        (2, "a@in.test", False), (3, "b@in.test", False), (4, ALICE, True),
-    ]  # fmt: skip
-    assert ca("pending", "list", "--all").out == "no requests\n"
-    done = ca("bulk", "submit", str(file)).out
-    assert f"skipped: row 4, {ALICE}: has a valid certificate to sign with" in done
-    assert "2 issued, 0 refused, 0 given-up, 1 skipped" in done
-    before = ca("pending", "list", "--all", "--json").json
-    assert "2 issued" in ca("bulk", "submit", str(file)).out  # goes on where it ended
-    assert ca("pending", "list", "--all", "--json").json == before
-
-
-def test_bulk_asks_again_for_what_was_refused(ca: Commands, tmp_path: Path) -> None:
-    file = tmp_path / "people.csv"
-    file.write_text("e,cn\nz@in.test,Z\n", encoding="ascii")
-    ca("policy", "set", "z@in.test", "ca-request-handler", "csr")
-    assert "1 pending" in ca("bulk", "submit", str(file)).out
-    (waits,) = ca("pending", "list", "--json").json
-    ca("pending", "delete", waits["id"])
-    ca("policy", "set", "z@in.test", "ca-request-handler", "built-in")
-    assert "1 issued" in ca("bulk", "submit", str(file)).out
-
-
-def test_bulk_says_that_commas_are_wanted(ca: Commands, tmp_path: Path) -> None:
-    file = tmp_path / "people.csv"
-    file.write_text("e;cn\nz@in.test;Z\n", encoding="ascii")
-    assert "separated by semicolons" in ca.complaint("bulk", "preview", str(file))
-
-
-def test_what_goes_with_sending_alone(ca: Commands, tmp_path: Path) -> None:
-    short = tmp_path / "short"
-    short.write_text("abc\n")
-    who = ("certificate", "request", "q@in.test", "--cn", "Q")
-    for option in (("--send-to", "x@in.test"), ("--password-file", str(short)), ("--sms",)):
-        assert "say --send as well" in ca.complaint(*who, *option)
-    ca("ca", "settings", "mail-sender", "ca@in.test")
-    said = ca.complaint(*who, "--send", "--password-file", str(short))
-    assert "8 characters or more" in said
-    assert "no value for mail-sender" in ca.complaint("ca", "settings", "mail-sender")
-    assert ca("pending", "list", "--all", "--json").json == []
-
-
-def test_the_key_of_a_ca_is_sent_to_nobody(ca: Commands) -> None:
-    ca("ca", "settings", "mail-sender", "ca@in.test")
-    rows = ca("ca", "list", "--json").json
-    sub = next(one for one in rows if one["kind"] == "intermediate")
-    said = ca.complaint(
-        "certificate", "send", sub["thumbprint"], "--to", ALICE, "--allow-mismatch"
-    )
-    assert "its key is not sent to anybody" in said
-
-
-def test_bulk_asks_for_nothing_of_a_file_with_a_mistake(ca: Commands, tmp_path: Path) -> None:
-    file = tmp_path / "people.csv"
-    file.write_text(f"e,cn\na@in.test,A\nb@in.test,{'B' * 257}\n")
-    said = ca("bulk", "submit", str(file), code=1).err
-    assert "row 3, column COMMONNAME: 257 characters, at most 256" in said
-    assert ca("pending", "list", "--all").out == "no requests\n"
-
-
 def test_revoking_and_crls(ca: Commands) -> None:
     thumbprint = issued(ca)["thumbprint"]
     done = ca("certificate", "revoke", thumbprint[:12], "--reason", "keyCompromise")
     assert done.out.startswith("revoked CN=Ivan, serial ")
     assert "verdict: revoked" in ca("certificate", "verify", thumbprint, code=1).out
     assert "revoked already" in ca.complaint("certificate", "revoke", thumbprint)
-    assert ca("crl", "create", "0xAB:CD", "--days", "3").out == "made a CRL of CN=Sub CA\n"
+    assert "CN=Sub CA: it never issued a certificate with the serial abcd" in ca.complaint(
+        "crl", "create", "0xAB:CD"
+    )
+    made = ca("crl", "create", "0xAB:CD", "--days", "3", "--unknown").out
+    assert made == "made a CRL of CN=Sub CA\n"
     (crl,) = [row for row in ca("crl", "list", "--json").json if row["entries"]]
     assert (crl["issuer"], crl["number"], crl["entries"]) == ("CN=Sub CA", 3, 2)
-    assert "is no serial number" in ca.complaint("crl", "create", "xyz")
+    for serial in ("xyz", "0", "00"):
+        assert "is no serial number" in ca.complaint("crl", "create", serial)
+    assert "is no serial number" in ca.complaint("crl", "create", "--", "-5")
     assert "no reason" in ca.complaint("crl", "create", "1", "--reason", "spite")
     for days in ("-3", "0", "367", "10000000"):
         said = ca.complaint("crl", "create", "--days", days)
@@ -223,7 +140,14 @@ def test_a_hold_and_its_end(ca: Commands) -> None:
 
 def test_a_ca_that_is_revoked_is_the_default_no_longer(ca: Commands) -> None:
     (_, sub) = ca("ca", "list", "--json").json
-    done = ca("certificate", "revoke", sub["thumbprint"][:16], "--reason", "cACompromise")
+    revoking = ("certificate", "revoke", sub["thumbprint"][:16], "--reason", "cACompromise")
+    issued(ca)
+    said = ca.complaint(*revoking)
+    assert "this is a CA, and with it would fall 1 valid certificate" in said
+    assert [row["standing"] for row in ca("ca", "list", "--json").json] == ["valid", "valid"]
+    done = ca(*revoking, "--authority")
+    assert "by CN=Root CA; with it fall 1 valid certificate\n" in done.out
+    assert [row["standing"] for row in ca("ca", "list", "--json").json] == ["valid", "revoked"]
     assert "CN=Sub CA issues no longer, and no other CA does" in done.out
     assert [row["default"] for row in ca("ca", "list", "--json").json] == [False, False]
     refused = ca("certificate", "request", IVAN, "--cn", "Ivan", code=1).out
@@ -248,7 +172,7 @@ def test_a_root_goes_offline_and_makes_its_crls(ca: Commands, tmp_path: Path) ->
     assert issued(ca)["state"] == "issued"
     assert "is not at hand" in ca.complaint("crl", "create", "--ca", "Root CA")
     (sub,) = [row["thumbprint"] for row in rows if row["subject"] == "CN=Sub CA"]
-    assert "is not at hand" in ca.complaint("certificate", "revoke", sub)
+    assert "is not at hand" in ca.complaint("certificate", "revoke", sub, "--authority")
     assert "replaced" not in ca("key", "import", str(file), *with_password).out
     made = ca("crl", "create", "--ca", "Root CA", "--days", "200").out
     assert made == "made a CRL of CN=Root CA\n"
@@ -267,6 +191,31 @@ def test_handlers(ca: Commands, tmp_path: Path) -> None:
     assert "no request handler 'x'" in ca.complaint("handler", "test", "x")
     assert "has no setting 'y'" in ca.complaint("handler", "configure", "csr", "y=1")
     assert "sets nothing" in ca.complaint("handler", "configure", "csr", "y")
+
+
+def test_doctor_looks_into_the_office(ca: Commands, installation: Installation) -> None:
+    def told() -> dict[str, str]:
+        findings = ca("doctor", "--json", code=1).json
+        return {one["about"]: one["what"] for one in findings if one["grade"] != "good"}
+
+    assert not {about for about in told() if about.startswith(("letter", "ca-", "requests"))}
+    ca("certificate", "request", IVAN, "--cn", "I", "--handler", "acme")
+    policies = installation.home / "policies" / "more.yaml"
+    far = "domains:\n  - domain: far.test\n    preferences:\n      {}\n"
+    policies.write_text(far.format("ca-request-handler: gone"))
+    config = installation.program.config
+    config.write_text(config.read_text() + "notify: {templates: letters}\n")
+    assert any("no such folder" in what for what in told().values()), told()
+    letters = config.parent / "letters"
+    letters.mkdir()
+    (letters / "key.txt").write_text("Subject: x\n\n{{ adress }}\n")
+    found = told()
+    assert found["requests"].startswith("1 waits for the handler acme: acme is not configured")
+    (named,) = [what for about, what in found.items() if about.startswith("ca-request-handler")]
+    assert named == "gone: there is no request handler 'gone'"
+    assert "'adress' is undefined" in found["letter key.txt"]
+    policies.write_text(far.format("ca-crl-url: 'http://x/{cn}.crl'"))
+    assert any("knows no {cn}, only {ca}" in what for what in told().values())
 
 
 # with a filter that runs
@@ -316,6 +265,10 @@ def test_a_key_is_mailed_and_opened(published: PostOffice, tmp_path: Path) -> No
     assert shown.count(b"BEGIN CERTIFICATE") == 3
     assert b"BEGIN PRIVATE KEY" in shown
     assert password not in (tmp_path / "serve.log").read_text()
+    thumbprint = run("certificate", "list", "--address", HUGO, "--json").json[0]["sha512"]
+    sent = run("certificate", "send", thumbprint[:16], "--to", HUGO, "--json").json
+    assert (sent["to"], sent["sent"]) == (HUGO, [thumbprint])
+    assert len(sent["password"]) > 15
     said = run.complaint("certificate", "request", ALICE, "--cn", "A", "--send", "--sms")
     assert said.startswith("there is no telephone number of alice@in.test")
 

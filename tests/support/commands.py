@@ -99,3 +99,11 @@ def _arguments(arguments: tuple[str, ...], stdin: str) -> Iterator[None]:
         yield
     finally:
         sys.argv, sys.stdin = before
+
+
+def issued(run: Commands, address: str = "ivan@in.test", *more: str) -> dict[str, Any]:
+    """A request that is issued at once, as the command tells it."""
+    done = run("certificate", "request", address, "--cn", "Ivan", *more, "--json")
+    found: dict[str, Any] = json.loads(done.out)
+    assert found["state"] == "issued", found
+    return found

@@ -11,23 +11,25 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from smimefilter.base.errors import AdminError
-from smimefilter.flow.authority import Authority, serials_of
+from smimefilter.flow.authority_names import Authority, called, serials_of
 from smimefilter.flow.new_authority import NewAuthority
 from smimefilter.flow.wanted import Wanted
-from smimefilter.pki.build import Identity, Profile, build_crl, issue
+from smimefilter.pki.build import Identity, Profile, build_crl, generate_key, issue
 from smimefilter.pki.certificate import Certificate
 from smimefilter.pki.crl import Crl
 from smimefilter.pki.export import certificates_pem
 from smimefilter.ports.handlers import HandlerTrouble
+from smimefilter.ports.keys import PRIVATE_KEY
 from smimefilter.ports.requests import RequestState, StoredRequest
 from smimefilter.ports.stores import Shelf
 from smimefilter.store.database import Database
 from smimefilter.trust.ctl import Listing, TrustListEntry
 from smimefilter.trust.knowledge import Knowledge
 from smimefilter.trust.link import Link
-from tests.support.offices import Office
+from tests.support.offices import MASTER, Office
 from tests.support.pki import NOW, root
 from tests.support.trust import verdict
 
@@ -184,7 +186,7 @@ async def test_a_ca_that_is_revoked_issues_no_longer(database: Database, reason:
     office = await Office(database).with_ca()
     await issued(office)
     _, sub = await both_of(office)
-    await office.authority.revoke_certificate(sub.certificate, reason)
+    await office.authority.revoke_certificate(sub.certificate, reason, authority=True)
     assert "there is no CA that issues by default" in await refusal(office)
     records = await database.audit.about(sub.certificate.thumbprint)
     assert [one.event for one in records][-1] == "CA is the default no longer"
@@ -294,19 +296,20 @@ async def test_a_revoked_one_is_on_the_crl_at_once_and_stays_there(database: Dat
     assert [await state_of(office, one) for one in (alice, bob)] == ["revoked", "valid"]
     with pytest.raises(AdminError, match="revoked already"):
         await office.authority.revoke_certificate(alice, "")
-    crl = Crl.read(await office.authority.revoke("", {0x12: "superseded"}))
+    crl = Crl.read(await office.authority.revoke("", {0x12: "superseded"}, unknown=True))
     assert (crl.number, crl.count) == (3, 2)
     found = crl.find(alice.serial)
     assert found is not None
     assert found.reason == "keyCompromise"
     assert len(await database.crls.all()) == 2  # one of the root, one of the intermediate
-    anew = Crl.read(await office.authority.revoke("", {0x99: ""}, anew=True, force=True))
-    assert (anew.number, anew.count, anew.find(alice.serial)) == (4, 1, None)
+    anew = Crl.read(await office.authority.revoke("", {}, anew=True, force=True))
+    assert (anew.number, anew.count, anew.find(alice.serial)) == (4, 0, None)
 
 
 async def crl_of(office: Office, *serials: int, **how: Any) -> Crl:
     reason = how.pop("reason", "")
-    return Crl.read(await office.authority.revoke("", dict.fromkeys(serials, reason), **how))
+    asked = dict.fromkeys(serials, reason)
+    return Crl.read(await office.authority.revoke("", asked, unknown=True, **how))
 
 
 async def told(office: Office) -> list[str]:
@@ -396,12 +399,121 @@ async def test_a_crl_of_no_time_or_of_ages(database: Database, days: int) -> Non
 
 async def test_crls_made_at_once_lose_no_entry(database: Database) -> None:
     office = await Office(database).with_ca()
-    await asyncio.gather(*(office.authority.revoke("", {n: ""}) for n in range(1, 4)))
+    await asyncio.gather(
+        *(office.authority.revoke("", {n: ""}, unknown=True) for n in range(1, 4))
+    )
     (_, newest) = await office.authority.published()
     assert newest.crl is not None
     crl = Crl.read(newest.crl)
     assert (crl.number, crl.count) == (4, 3)
     assert all(crl.find(n) for n in range(1, 4))
+
+
+async def test_what_was_never_issued_is_revoked_where_that_is_said(database: Database) -> None:
+    office = await Office(database).with_ca()
+    alice = await issued(office)
+    said = r"CN=Office CA: it never issued a certificate with the serial 12, 13 \(say --unknown"
+    with pytest.raises(AdminError, match=said):
+        await office.authority.revoke("", {alice.serial: "", 0x12: "", 0x13: ""})
+    assert await state_of(office, alice) == "valid"
+    assert (await crl_of(office, 0x12)).count == 1
+    await office.authority.revoke("", {alice.serial: "", 0x12: "keyCompromise"})  # known by now
+    assert await state_of(office, alice) == "revoked"
+    await office.authority.revoke("", {}, anew=True, force=True)
+    with pytest.raises(AdminError, match="never issued"):
+        await office.authority.revoke("", {0x12: ""})
+
+
+async def test_a_ca_is_revoked_where_that_is_said_with_what_falls(database: Database) -> None:
+    office = await Office(database).with_ca()
+    (above, sub), alice = await both_of(office), await issued(office)
+    bob = await issued(office, replace(ALICE, address="b@in.test"))
+    short = await issued(office, replace(ALICE, address="c@in.test", days=1))
+    profile = Profile(
+        common_name="X",
+        not_before=NOW,
+        not_after=NOW + timedelta(days=9),
+        addresses=("x@y.test",),
+    )
+    signer = Identity(sub.certificate, await key_of(office, sub))
+    stranger = issue(profile, generate_key("p256"), signer).certificate
+    await database.certificates.add([stranger], Shelf.CERTIFICATES, "import")
+    await office.authority.revoke_certificate(bob, "superseded")
+    office.now += timedelta(days=2)
+    assert short.not_after < office.now
+    assert await office.authority.below(sub.certificate) == 2  # alice and the stranger
+    said = r"CN=Office CA: this is a CA, and with it would fall 2 valid certificates"
+    with pytest.raises(AdminError, match=said):
+        await office.authority.revoke_certificate(sub.certificate, "cACompromise")
+    for flags in ({}, {"unknown": True}):
+        with pytest.raises(AdminError, match=said):
+            await office.authority.revoke(above.id, {sub.certificate.serial: ""}, **flags)
+    assert await state_of(office, alice) == "valid"
+    hold, lift = "certificateHold", "removeFromCRL"
+    await office.authority.revoke_certificate(sub.certificate, hold, authority=True)
+    assert (await office.judged(sub.certificate)).standing == "revoked"
+    await office.authority.revoke_certificate(sub.certificate, lift)
+    assert (await office.judged(sub.certificate)).standing == "valid"
+
+
+async def key_of(office: Office, one: Authority) -> Any:
+    wrapped = await office.database.certificates.key(one.certificate.thumbprint)
+    assert wrapped is not None
+    plain = MASTER.open(PRIVATE_KEY, one.certificate.thumbprint, wrapped.blob)
+    return load_der_private_key(plain, None)
+
+
+async def test_a_ca_is_called_by_its_name_or_the_beginning_of_its_id(
+    database: Database,
+) -> None:
+    office = await Office(database).with_ca()
+    (above, sub), find = await both_of(office), office.authority.find
+    thumbprint = sub.certificate.thumbprint
+    for which in (
+        sub.id,
+        sub.id[:4],
+        sub.id[:6].upper(),
+        "office ca",
+        thumbprint[:4],
+        thumbprint,
+    ):
+        assert (await find(which)).id == sub.id
+    assert called([sub], sub.id[:4]) == called([sub], thumbprint[:4]) == sub
+    assert (await find(above.id[:8])).id == above.id
+    with pytest.raises(AdminError, match=r"no CA is called '0' .of an id .* 4 digits or more"):
+        await find("0")
+    with pytest.raises(AdminError, match=r"no CA is called 'Office' .list them"):
+        await find("Office")
+    twin = replace(above, id=sub.id[:8] + "0" * 8)
+    with pytest.raises(
+        AdminError, match=f"2 CAs are called '{sub.id[:5]}': {sub.id} CN=Office CA"
+    ):
+        called([sub, twin], sub.id[:5])
+
+
+@pytest.mark.parametrize(
+    ("special", "said"),
+    [
+        ({"email": "nonsense"}, "'nonsense' is not a mail address"),
+        ({"email": "a b@x.test"}, "is not a mail address"),
+        ({"name": "N" * 65}, f"common name {'N' * 64}: takes at most 64 printable"),
+        ({"root_name": "N" * 70}, "takes at most 64 printable characters, this is 70"),
+        ({"name": "N\x07"}, "takes at most 64 printable"),
+        ({"key": "x25519", "force": True}, "does not sign certificates"),
+        ({"key": "ed25519", "digest": "sha1", "force": True}, "does not sign with SHA-1"),
+    ],
+)
+async def test_a_ca_that_no_certificate_can_name_is_not_made(
+    database: Database, special: dict[str, Any], said: str
+) -> None:
+    office = Office(database)
+    with pytest.raises(AdminError, match=said):
+        await office.with_ca(**special)
+    assert await database.authorities.all() == []
+    assert await database.crls.all() == []
+    await office.with_ca(name="N" * 64, root_name="R" * 64, email="ca@x.test")
+    with pytest.raises(AdminError, match="there is a CA called"):
+        await office.with_ca(name=f" {'N' * 64} ", root_name="Another")
 
 
 async def test_what_cannot_be_revoked(database: Database) -> None:
@@ -465,7 +577,7 @@ def test_serials_as_people_write_them(text: str, serial: int) -> None:
     assert serials_of([text]) == [serial]
 
 
-@pytest.mark.parametrize("text", ["", "xyz", "-1", "1" * 41])
+@pytest.mark.parametrize("text", ["", "xyz", "-1", "0", "00", "0x0", "1" * 41])
 def test_what_is_no_serial(text: str) -> None:
     with pytest.raises(AdminError, match="is no serial number"):
         serials_of([text])

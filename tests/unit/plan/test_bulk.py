@@ -43,10 +43,23 @@ def test_a_byte_order_mark_says_how_it_is_written(encoding: str) -> None:
 
 
 def test_without_a_mark_it_is_ascii() -> None:
-    assert mistakes("e,cn\na@x.test,Alice\nb@x.test,B\xf6b\n") == [
-        "row 3: not US-ASCII; for other characters write UTF-8 with a byte order mark"
+    mend = "not US-ASCII; for other characters write UTF-8 with a byte order mark"
+    assert mistakes("e,cn\n\na@x.test,Alice\nb@x.test,B\xf6b\n\xe4@x.test,B,\xf6\n") == [
+        f"row 4, column COMMONNAME: {mend}",
+        f"row 5, column EMAIL: {mend}",
+        f"row 5, column 3: {mend}",
     ]
+    assert mistakes("e,cn,\xf6\n") == [f"row 1, column 3: {mend}"]
     assert "not UTF-8, as its mark says: byte 10" in mistakes(b"\xef\xbb\xbfe,cn\na@x.t\xff")[0]
+
+
+def test_rows_are_counted_as_an_editor_shows_them() -> None:
+    (first, second) = read_rows(b"\n\ne,cn\r\n\r\na@x.test,A\r\n , \r\nb@x.test,B\r\n")
+    assert (first.number, second.number) == (5, 7)
+    (said,) = mistakes("\ne,cn,x\n")
+    assert said.startswith("row 2, column 3: no column is called 'x'")
+    assert mistakes("e,cn\n\n\na@x.test,\n") == ["row 4, column COMMONNAME: is empty"]
+    assert mistakes('e,cn\n\na@x.test,"A\n\n\n') == ["row 3: unexpected end of data"]
 
 
 def test_as_many_rows_as_may_be_and_one_more() -> None:

@@ -12,6 +12,7 @@ from smimefilter.policy import preferences
 from smimefilter.policy.preferences import (
     ADDITIONAL_CERTIFICATES,
     ALL,
+    CA_CRL_URL,
     DECRYPT_WITH,
     ENCRYPT,
     ENCRYPT_TRIGGER_HEADER,
@@ -27,6 +28,7 @@ from smimefilter.policy.preferences import (
     RESET,
     SIGN,
     SKIP_SIGNED,
+    SMS_NUMBER,
     SUBJECT_TAG_DECRYPTED,
     SUBJECT_TAG_SIGNED,
     BadValue,
@@ -63,6 +65,9 @@ def test_constants_are_named_after_their_preference() -> None:
         (DECRYPT_WITH, "*.Bücher.example, @in.test", ("*.xn--bcher-kva.example", "in.test")),
         (SIGN, "never", Sign.NEVER),
         (ON_MISSING_CERTIFICATE, "send-clear", OnMissing.SEND_CLEAR),
+        (SMS_NUMBER, "+49 (30) 123-456/7.8", "+493012345678"),
+        (SMS_NUMBER, "030 123456", "030123456"),
+        (CA_CRL_URL, "http://crl.test/{ca}.crl", "http://crl.test/{ca}.crl"),
         (SKIP_SIGNED, "no", False),
         (SKIP_SIGNED, False, False),
         (SKIP_SIGNED, "True", True),
@@ -100,6 +105,12 @@ def test_a_thumbprint_with_colons() -> None:
     ("wanted", "raw", "hint"),
     [
         (ENCRYPT, "madatory", "did you mean 'mandatory'?"),
+        *(
+            (SMS_NUMBER, number, "takes a telephone number such as")
+            for number in ("abc", "1234", "+1234567890123456", "49+30123456", "\u0661" * 8)
+        ),
+        (CA_CRL_URL, "http://crl.test/{cn}.crl", "knows no {cn}, only {ca}"),
+        (CA_CRL_URL, "http://crl.test/{ca}/{x", "knows no {x, only {ca}"),
         *(
             (SUBJECT_TAG_DECRYPTED, tag, "a text in brackets")
             for tag in (
