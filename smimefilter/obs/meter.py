@@ -54,6 +54,12 @@ class PrometheusMeter:
             registry=registry,
         )
 
+        self._store = Gauge(
+            "smimefilter_store_reachable",
+            "1 where the database can be read; 0 where mail goes on from memory",
+            registry=registry,
+        )
+
     def mail(self, record: MailRecord) -> None:
         """Count its recipients and its time."""
         decisions = record.plan.decisions if record.plan else (None,) * len(record.fates)
@@ -71,6 +77,10 @@ class PrometheusMeter:
         """Set the gauges."""
         self._crl_sources.labels("good").set(followed - failing)
         self._crl_sources.labels("failing").set(failing)
+
+    def store(self, *, reachable: bool) -> None:
+        """Set the gauge."""
+        self._store.set(int(reachable))
 
     def show(self, settings: Metrics) -> None:
         """Listen from now on. Raises `AdminError`."""

@@ -18,6 +18,9 @@ class Meter(Witness, Protocol):
     def crl_sources(self, *, followed: int, failing: int) -> None:
         """How many URLs CRLs are fetched from, and from how many of them that fails."""
 
+    def store(self, *, reachable: bool) -> None:
+        """Whether the database could be read just now."""
+
 
 class NoMeter:
     """Counts nothing: nobody watches."""
@@ -29,4 +32,7 @@ class NoMeter:
         """Not shown."""
 
     def crl_sources(self, *, followed: int, failing: int) -> None:
+        """Not shown."""
+
+    def store(self, *, reachable: bool) -> None:
         """Not shown."""

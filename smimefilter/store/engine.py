@@ -3,7 +3,9 @@
 `Sessions.reading` gives one consistent view; `Sessions.writing` is one transaction in which
 writers take turns, and which moves the revision if it changed anything. SQLite runs with WAL,
 so that readers and one writer do not wait for each other, and with `synchronous=FULL`: what
-was committed survives a power cut.
+was committed survives a power cut. On PostgreSQL a node that is gone in the middle of a
+transaction holds nobody up for longer than `_IDLE`, and a server that says nothing more is
+waited for no longer than `_ANSWER`.
 
 No error of SQLAlchemy or its drivers leaves this room: while running they become
 `StoreTrouble`, on opening `database.py` makes an `AdminError` of them.
@@ -28,6 +30,15 @@ from . import tables
 
 WRITES: Final = {"smimefilter_writes": True}  # execution option: the transaction will write
 _BUSY_TIMEOUT: Final = 15_000  # milliseconds another writer is waited for
+CHANNEL: Final = "smimefilter"  # where PostgreSQL tells of a new revision
+_CONNECT: Final = 10.0  # seconds, for a connection to PostgreSQL
+_ANSWER: Final = 30.0  # seconds, for each of its answers
+_IDLE: Final = 60_000  # milliseconds, between two statements of a transaction
+_SERVER_SETTINGS: Final = {
+    "application_name": "smimefilter",
+    "lock_timeout": str(_BUSY_TIMEOUT),
+    "idle_in_transaction_session_timeout": str(_IDLE),
+}
 _TROUBLE: Final = (SQLAlchemyError, OSError, sqlite3.Error)
 
 Row = Mapping[str, Any]
@@ -36,7 +47,16 @@ Row = Mapping[str, Any]
 def connect(url: sa.URL) -> AsyncEngine:
     """An engine for a URL; nothing is opened yet. Parameters never show in its errors."""
     if not is_sqlite(url):
-        return create_async_engine(url, hide_parameters=True, pool_pre_ping=True)
+        return create_async_engine(
+            url,
+            hide_parameters=True,
+            pool_pre_ping=True,
+            connect_args={
+                "timeout": _CONNECT,
+                "command_timeout": _ANSWER,
+                "server_settings": _SERVER_SETTINGS,
+            },
+        )
     engine = create_async_engine(url, hide_parameters=True)
     sa.event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
@@ -88,6 +108,7 @@ class Sessions:
         self._one_view: Final[dict[str, str]] = (
             {} if sqlite else {"isolation_level": "REPEATABLE READ"}
         )
+        self._tells: Final = not sqlite
         self._check: bytes | None = None
 
     def hold(self, check: bytes) -> None:
@@ -118,6 +139,8 @@ class Sessions:
             yield transaction
             if transaction.changed:
                 await connection.execute(_MOVE_REVISION)
+                if self._tells:
+                    await connection.execute(_TELL)
 
     @asynccontextmanager
     async def keeping_books(self) -> AsyncIterator[Transaction]:
@@ -144,6 +167,8 @@ _OTHER_KEY: Final = (
 )
 _TAKE_TURN: Final = sa.select(tables.state.c.check_value).with_for_update()
 _MOVE_REVISION: Final = sa.update(tables.state).values(revision=tables.state.c.revision + 1)
+
+_TELL: Final = sa.select(sa.func.pg_notify(CHANNEL, ""))
 
 
 def _said(error: BaseException) -> str:

@@ -125,8 +125,9 @@ class Publisher:
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         try:
             await self._look()
-        except MailError:  # the database, and only for now
-            raise web.HTTPServiceUnavailable(headers={"Retry-After": "60"}) from None
+        except MailError:  # the database, and only for now: what was read last still holds
+            if not self._files:
+                raise web.HTTPServiceUnavailable(headers={"Retry-After": "60"}) from None
         file = self._files.get(request.path)
         if file is None:
             raise web.HTTPNotFound

@@ -42,7 +42,6 @@ PASSWORD: Final = "s3cret-word"
 _SETTINGS: Final = {
     "fsync": "off",
     "full_page_writes": "off",
-    "synchronous_commit": "off",
     "shared_buffers": "16MB",
     "max_connections": "100",
     "autovacuum": "off",
