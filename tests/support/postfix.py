@@ -119,6 +119,9 @@ class PostfixLab(Started):
                 and then leaves it alone for a minute.
         """
         self.variant = variant
+        # filters on these addresses, in the place of the one that is shipped: `filters.test`
+        # is all of them to this Postfix, which chooses as docs/cluster.md says
+        self.filters: tuple[str, ...] = ()
         self.main: dict[str, str] = {}  # more of main.cf, read at `start`; wins over the rest
         self._reserved = [ReservedPort() for _ in range(4)]
         self.port, self.filter_port, self.reinject_port, self.sink_port = (
@@ -137,7 +140,7 @@ class PostfixLab(Started):
         self._reserved[2].release()
         with (self.home / "log" / "stderr").open("wb") as complaints:
             self._started = subprocess.Popen(
-                ["postfix", "-c", self.home / "etc", "start-fg"],
+                [*self._with_hosts(), "postfix", "-c", self.home / "etc", "start-fg"],
                 env={**os.environ, "PATH": PATH},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -305,10 +308,35 @@ class PostfixLab(Started):
         master += self._shipped("master.cf.reinject")
         (self.home / "etc" / "master.cf").write_text(master)
 
+    def _with_hosts(self) -> Sequence[str]:
+        """What makes a program and its children find the filters by their name."""
+        if not self.filters:
+            return ()
+        hosts = self.home / "etc" / "hosts"
+        lines = ["127.0.0.1 localhost", *(f"{one} filters.test" for one in self.filters)]
+        hosts.write_text("\n".join(lines) + "\n")
+        return (
+            "unshare",
+            "-m",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            _WITH_HOSTS,
+            str(hosts),
+        )
+
     def _shipped(self, name: str) -> str:
         text = (SNIPPETS / name).read_text()
-        text = text.replace(SHIPPED_FILTER, f"[127.0.0.1]:{self.filter_port}")
+        host = "127.0.0.1"
+        if self.filters:
+            host = "filters.test"
+            text = re.sub(r"(?m)^    -o lmtp_bind_address=.*\n", "", text)
+        text = text.replace(SHIPPED_FILTER, f"[{host}]:{self.filter_port}")
         return text.replace(SHIPPED_REINJECT, f"127.0.0.1:{self.reinject_port}")
+
+
+_WITH_HOSTS: Final = 'mount --bind "$0" /etc/hosts && exec "$@"'
 
 
 def _ask(client: smtplib.SMTP, expected: int, command: str) -> None:
