@@ -52,7 +52,7 @@ from .challenges import SqlChallengeMails
 from .correspondents import SqlCorrespondents
 from .crls import SqlCrls
 from .ctl import SqlTrustList
-from .engine import Sessions, connect, is_sqlite
+from .engine import ROOTS, Sessions, connect, is_sqlite
 from .migrate import check, migrate
 from .prefs import SqlPreferences
 from .requests import SqlAudit, SqlRequests
@@ -61,7 +61,7 @@ from .sources import SqlCrlSources
 from .state import SqlStates
 
 _DRIVERS: Final = {"sqlite+aiosqlite", "postgresql+asyncpg"}
-_PARAMETERS: Final = {"host", "passfile", "port", "ssl"}  # of a URL of PostgreSQL
+_PARAMETERS: Final = {"host", "passfile", "port", "ssl", ROOTS}  # of a URL of PostgreSQL
 _TURN: Final = 60.0  # seconds that another one may take to set a database up
 _SQLITE_MAGIC: Final = b"SQLite format 3\0"
 
@@ -207,6 +207,12 @@ def _engine(url: sa.URL) -> AsyncEngine:
             where="database",
             mend="run: pip install --require-hashes -r requirements-postgres.lock",
         ) from None
+    except OSError:
+        raise AdminError(
+            "the roots that the server's certificate is checked against cannot be read",
+            where="database",
+            mend=f"name a file of PEM certificates with {ROOTS}=",
+        ) from None
 
 
 @asynccontextmanager
@@ -298,6 +304,8 @@ def _cannot_open(error: BaseException, where: str) -> AdminError:
         mend = "the file is damaged: restore it from a backup"
     elif "unable to open" in said or "readonly" in said:
         mend = "make the daemon's user owner of the file and of its folder"
+    elif "certificate verify failed" in said:
+        mend = f"name the root of the server's certificate with {ROOTS}=, and its host as in it"
     elif "does not exist" in said:
         mend = "make it: createuser and createdb, see docs/cluster.md"
     elif "authentication failed" in said or "no password" in said:

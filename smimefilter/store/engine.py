@@ -14,6 +14,7 @@ No error of SQLAlchemy or its drivers leaves this room: while running they becom
 from __future__ import annotations
 
 import sqlite3
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -30,6 +31,7 @@ from . import tables
 
 WRITES: Final = {"smimefilter_writes": True}  # execution option: the transaction will write
 _BUSY_TIMEOUT: Final = 15_000  # milliseconds another writer is waited for
+ROOTS: Final = "sslrootcert"  # in a URL
 CHANNEL: Final = "smimefilter"  # where PostgreSQL tells of a new revision
 _CONNECT: Final = 10.0  # seconds, for a connection to PostgreSQL
 _ANSWER: Final = 30.0  # seconds, for each of its answers
@@ -45,22 +47,35 @@ Row = Mapping[str, Any]
 
 
 def connect(url: sa.URL) -> AsyncEngine:
-    """An engine for a URL; nothing is opened yet. Parameters never show in its errors."""
+    """An engine for a URL; nothing is opened yet. Parameters never show in its errors. Raises
+    `OSError` for roots that cannot be read."""
     if not is_sqlite(url):
         return create_async_engine(
-            url,
+            url.difference_update_query(["ssl", ROOTS]),
             hide_parameters=True,
             pool_pre_ping=True,
             connect_args={
                 "timeout": _CONNECT,
                 "command_timeout": _ANSWER,
                 "server_settings": _SERVER_SETTINGS,
+                **_tls(url.query),
             },
         )
     engine = create_async_engine(url, hide_parameters=True)
     sa.event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
+
+
+def _tls(query: Mapping[str, Any]) -> dict[str, Any]:
+    """How the server is spoken to; a certificate is checked against the system's roots, or
+    those that the URL names."""
+    mode = query.get("ssl")
+    if mode not in {"verify-ca", "verify-full"}:
+        return {} if mode is None else {"ssl": mode}
+    context = ssl.create_default_context(cafile=query.get(ROOTS))
+    context.check_hostname = mode == "verify-full"
+    return {"ssl": context}
 
 
 def is_sqlite(url: sa.URL) -> bool:

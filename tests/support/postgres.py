@@ -57,7 +57,9 @@ class PostgresTrouble(AssertionError):
 class Postgres(Started):
     """The server. Its port is known, and its own, from the start."""
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: str) -> None:
+        """`settings`: further ones of the server, by name."""
+        self._settings = _SETTINGS | settings
         self._programs = need_postgres()
         self._place = ReservedPort()
         self.port = self._place.number
@@ -73,7 +75,7 @@ class Postgres(Started):
         """Run, with the databases it had when it ran before."""
         if not self._data.exists():
             self._initialise()
-        options = [f"-c{name}={value}" for name, value in _SETTINGS.items()]
+        options = [f"-c{name}={value}" for name, value in self._settings.items()]
         with (self._home / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [

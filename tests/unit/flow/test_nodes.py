@@ -14,12 +14,15 @@ import pytest
 from smimefilter.flow.crl_intake import CrlIntake
 from smimefilter.flow.crl_turns import Turns
 from smimefilter.flow.crls import CrlUpdates
+from smimefilter.flow.requests import LEASE
 from smimefilter.flow.snapshots import Snapshots
 from smimefilter.flow.wanted import Wanted
 from smimefilter.keys.wrapped import KeyVault
 from smimefilter.policy.tree import Scopes
+from smimefilter.ports.handlers import Order, Remember
 from smimefilter.ports.meter import NoMeter
-from smimefilter.ports.stores import Shelf
+from smimefilter.ports.requests import RequestState
+from smimefilter.ports.stores import Shelf, StoreTrouble
 from smimefilter.store.database import Database
 from tests.support.offices import MASTER, Office
 from tests.support.pki import NOW
@@ -147,6 +150,38 @@ async def test_the_state_stays_while_the_database_is_away(server: Postgres) -> N
         assert one.meter.reachable == [True, False, True, False, True]
         await other.database.certificates.add([BOB.certificate], Shelf.CERTIFICATES, "")
         await until(lambda: one.knows(BOB.thumbprint) and other.knows(BOB.thumbprint))
+
+
+async def test_a_request_survives_the_database_dying_under_it(server: Postgres) -> None:
+    """The CA has answered, and that could not be stored: it is asked under the same id again,
+    and one certificate comes of it."""
+    async with Database(server.new_database()) as database:
+        office = await Office(database).with_ca()
+        dies = True
+
+        async def answer(order: Order, remember: Remember) -> Any:
+            nonlocal dies
+            issued = await office.built_in(order, remember)
+            if dies:
+                dies = False
+                await asyncio.to_thread(server.kill)
+            return issued
+
+        office.answer = answer
+        wanted = Wanted(address="u@in.test", common_name="U", key="p256", days=60)
+        (stored,) = await office.desk.submit([wanted], "told")
+        with pytest.raises(StoreTrouble):
+            await office.desk.work_due(9)
+        await asyncio.to_thread(server.start)
+        assert await office.another_desk().work_due(9) == 0  # it is still leased
+        office.now += LEASE + timedelta(minutes=1)
+        assert await office.another_desk().work_due(9) == 1
+        (done,) = await database.requests.find(stored.id)
+        assert done.state is RequestState.ISSUED
+        assert [order.id for order in office.orders] == [stored.id] * 2
+        assert await database.certificates.key(done.thumbprint) is not None
+        ca = (await office.authority.find()).certificate.thumbprint
+        assert len(await database.authorities.issued(ca)) == 1
 
 
 # work

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +17,7 @@ from smimefilter.base.errors import AdminError
 from smimefilter.ports.stores import Shelf, StoreTrouble, WrappedKey
 from smimefilter.store import engine, listening
 from smimefilter.store.database import Database
+from tests.support.needs import need
 from tests.support.pki import root
 from tests.support.ports import ReservedPort
 from tests.support.postgres import PASSWORD, USER, Postgres, shared
@@ -75,6 +79,53 @@ async def test_no_encryption_where_it_is_wanted(url: str) -> None:
     assert "SSL" in (await refused(f"{url}?ssl=require")).what
 
 
+@pytest.fixture(scope="module")
+def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Postgres, Path]]:
+    """A server with TLS, and the certificate it has made for itself, for `localhost`."""
+    folder = tmp_path_factory.mktemp("tls")
+    for place in (folder, *folder.parents[:2]):
+        place.chmod(0o755)
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    subprocess.run(
+        [
+            need("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+            "-keyout", key, "-out", certificate, "-subj", "/CN=localhost",
+            "-addext", "subjectAltName=DNS:localhost",
+        ],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    if os.geteuid() == 0:
+        shutil.chown(key, "postgres")
+    settings = {"ssl": "on", "ssl_cert_file": str(certificate), "ssl_key_file": str(key)}
+    with Postgres(**settings) as started:
+        yield started, certificate
+
+
+@pytest.mark.parametrize(
+    ("host", "tail", "refusal"),
+    [
+        ("127.0.0.1", "?ssl=require", ""),
+        ("localhost", "?ssl=verify-full&sslrootcert={roots}", ""),
+        ("127.0.0.1", "?ssl=verify-ca&sslrootcert={roots}", ""),
+        ("127.0.0.1", "?ssl=verify-full&sslrootcert={roots}", "certificate verify failed"),
+        ("localhost", "?ssl=verify-full", "certificate verify failed"),
+        ("localhost", "?ssl=verify-full&sslrootcert=/none", "cannot be read"),
+    ],
+)
+async def test_encrypted(
+    encrypted: tuple[Postgres, Path], host: str, tail: str, refusal: str
+) -> None:
+    server, roots = encrypted
+    url = server.new_database().replace("127.0.0.1", host) + tail.format(roots=roots)
+    if refusal:
+        error = await refused(url)
+        assert refusal in error.what
+        assert "sslrootcert" in error.mend
+    else:
+        async with Database(url) as database:
+            assert await database.states.revision() == 1
+
+
 @pytest.mark.parametrize(
     ("tail", "said"),
     [
@@ -106,6 +157,19 @@ async def test_without_the_driver(url: str, monkeypatch: pytest.MonkeyPatch) -> 
     error = await refused(url)
     assert "not installed" in error.what
     assert "requirements-postgres.lock" in error.mend
+
+
+async def test_as_an_ordinary_user_who_owns_the_database(server: Postgres) -> None:
+    """What docs/cluster.md makes; nothing here asks for more rights than that."""
+    server.sql("CREATE ROLE plain LOGIN PASSWORD 'plain'", "CREATE DATABASE plain OWNER plain")
+    url = f"postgresql+asyncpg://plain:plain@127.0.0.1:{server.port}/plain"
+    async with Database(url, upgrade=True) as one, Database(url) as other:
+        ear = Ear(one)
+        await ear.heard()
+        await other.certificates.add([BOB.certificate], Shelf.CERTIFICATES, "")
+        await ear.heard()
+        assert len((await one.states.load()).certificates) == 1
+        await ear.close()
 
 
 # being told
