@@ -35,6 +35,7 @@ from tests.support.ports import ReservedPort
 from tests.support.started import Started
 
 SNIPPETS: Final = Path(__file__).parents[2] / "config" / "postfix"
+CLUSTER: Final = SNIPPETS.parents[1] / "docs" / "cluster.md"
 SHIPPED_FILTER: Final = "[127.0.0.1]:10025"
 SHIPPED_REINJECT: Final = "127.0.0.1:10026"
 PATH: Final = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
@@ -140,7 +141,7 @@ class PostfixLab(Started):
         self._reserved[2].release()
         with (self.home / "log" / "stderr").open("wb") as complaints:
             self._started = subprocess.Popen(
-                [*self._with_hosts(), "postfix", "-c", self.home / "etc", "start-fg"],
+                ["postfix", "-c", self.home / "etc", "start-fg"],
                 env={**os.environ, "PATH": PATH},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -297,6 +298,11 @@ class PostfixLab(Started):
             (self.home / name).mkdir()
         self.home.chmod(0o755)  # Postfix works as user postfix
         os.chown(self.home / "data", pwd.getpwnam("postfix").pw_uid, -1)
+        if self.filters:
+            (self.home / "spool" / "etc").mkdir()
+            hosts = "".join(f"{one} filters.test\n" for one in self.filters)
+            (self.home / "spool" / "etc" / "hosts").write_text(hosts)
+            (self.home / "spool" / "etc" / "host.conf").write_text("multi on\n")
         main = _MAIN.format(home=self.home, sink=self.sink_port, retry=self._retry)
         main += self._shipped("main.cf.snippet")
         for name, value in self.main.items():
@@ -308,35 +314,17 @@ class PostfixLab(Started):
         master += self._shipped("master.cf.reinject")
         (self.home / "etc" / "master.cf").write_text(master)
 
-    def _with_hosts(self) -> Sequence[str]:
-        """What makes a program and its children find the filters by their name."""
-        if not self.filters:
-            return ()
-        hosts = self.home / "etc" / "hosts"
-        lines = ["127.0.0.1 localhost", *(f"{one} filters.test" for one in self.filters)]
-        hosts.write_text("\n".join(lines) + "\n")
-        return (
-            "unshare",
-            "-m",
-            "--propagation",
-            "private",
-            "sh",
-            "-c",
-            _WITH_HOSTS,
-            str(hosts),
-        )
-
     def _shipped(self, name: str) -> str:
         text = (SNIPPETS / name).read_text()
         host = "127.0.0.1"
-        if self.filters:
+        if self.filters:  # a client in the chroot looks for names there
             host = "filters.test"
             text = re.sub(r"(?m)^    -o lmtp_bind_address=.*\n", "", text)
+            text = re.sub(r"(?m)^(smimefilter unix - +- +)n", r"\1y", text)
+            if name.startswith("master.cf.lmtp"):
+                text += "".join(re.findall(r"(?m)^    -o lmtp_.*\n", CLUSTER.read_text()))
         text = text.replace(SHIPPED_FILTER, f"[{host}]:{self.filter_port}")
         return text.replace(SHIPPED_REINJECT, f"127.0.0.1:{self.reinject_port}")
-
-
-_WITH_HOSTS: Final = 'mount --bind "$0" /etc/hosts && exec "$@"'
 
 
 def _ask(client: smtplib.SMTP, expected: int, command: str) -> None:

@@ -77,7 +77,6 @@ def _number(mail: Mail) -> int:
 @pytest.fixture
 def cluster(stock: Stock, tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Cluster]:
     need("postfix")
-    need("unshare")
     with ExitStack() as stack:
         server = stack.enter_context(Postgres())
         lab = PostfixLab(Variant.LMTP)

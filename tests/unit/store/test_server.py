@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from smimefilter.base.errors import AdminError
+from smimefilter.config import Config
 from smimefilter.ports.stores import Shelf, StoreTrouble, WrappedKey
 from smimefilter.store import engine, listening
 from smimefilter.store.database import Database
@@ -150,6 +151,13 @@ async def test_a_password_in_a_file_of_its_own(url: str, tmp_path: Path) -> None
     without = url.replace(f":{PASSWORD}", "") + f"?passfile={file}"
     async with Database(without) as database:
         assert await database.states.revision() == 1
+
+
+def test_the_password_is_in_no_representation(url: str) -> None:
+    config = Config(database=url)
+    database = Database(config.database)
+    for one in (config, database, vars(database)):
+        assert PASSWORD not in repr(one)
 
 
 async def test_without_the_driver(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
