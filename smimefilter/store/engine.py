@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sqlite3
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -41,6 +41,7 @@ _SERVER_SETTINGS: Final = {
     "lock_timeout": str(_BUSY_TIMEOUT),
     "idle_in_transaction_session_timeout": str(_IDLE),
 }
+_AT_ONCE: Final = 2000  # rows in one statement, which has `_ANSWER` to end in
 _TROUBLE: Final = (SQLAlchemyError, OSError, sqlite3.Error)
 
 Row = Mapping[str, Any]
@@ -99,10 +100,10 @@ class Transaction:
         self, statement: sa.Insert | sa.Update | sa.Delete, rows: Sequence[Row] | None = None
     ) -> bool:
         """Run a change, for each of `rows` if given; whether it touched anything."""
-        if rows is not None and not rows:
-            return False
-        result = await self._connection.execute(statement, rows)
-        touched = result.rowcount != 0  # -1: many rows at once, not counted
+        touched = False
+        for some in [None] if rows is None else _pieces(rows):
+            result = await self._connection.execute(statement, some)
+            touched = touched or result.rowcount != 0  # -1: many rows at once, not counted
         self.changed = self.changed or touched
         return touched
 
@@ -175,6 +176,11 @@ class Sessions:
                     await connection.commit()
         except _TROUBLE as error:
             raise StoreTrouble(_said(error)) from error
+
+
+def _pieces(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    for start in range(0, len(rows), _AT_ONCE):
+        yield rows[start : start + _AT_ONCE]
 
 
 _OTHER_KEY: Final = (

@@ -93,6 +93,14 @@ async def test_removing(database: Database) -> None:
     assert len(await store.all(Shelf.CERTIFICATES)) == 2
 
 
+async def test_more_rows_than_one_statement_takes(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smimefilter.store.engine._AT_ONCE", 2)
+    assert await database.certificates.add(THREE, Shelf.CERTIFICATES, "") == [True] * 3
+    assert len(await database.certificates.all(Shelf.CERTIFICATES)) == 3
+
+
 async def test_more_certificates_than_one_statement_asks_for(database: Database) -> None:
     key = BOB.key
     many = [CA.issue(f"User {i}", key=key).certificate for i in range(40)]
