@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHONS := python3.13 python3.12 python3.11 python3
 SYSTEM_PACKAGES := postfix gnupg gpg-agent gpgsm libnss3-tools openssl swaks \
-	libnet-ssleay-perl systemd slapd ldap-utils libcrypt-smime-perl s-nail \
+	libnet-ssleay-perl systemd slapd ldap-utils libcrypt-smime-perl s-nail postgresql \
 	default-jdk-headless libbcmail-java libbcpkix-java libmail-java
 BUILD_PACKAGES := gcc libc6-dev libldap-dev libsasl2-dev swig libssl-dev
 LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
@@ -61,6 +61,7 @@ lock: setup  ## write the lock files from pyproject.toml; ARGS=--upgrade for new
 	$(LOCK) $(ARGS) --group build pyproject.toml -o requirements.lock
 	$(LOCK) $(ARGS) --group dev pyproject.toml -o requirements-dev.lock
 	$(LOCK) $(ARGS) --group ldap -o requirements-ldap.lock
+	$(LOCK) $(ARGS) --group postgres -o requirements-postgres.lock
 	$(LOCK) $(ARGS) --group programs -o requirements-programs.lock
 
 clean:  ## remove what the other commands made, but for .venv

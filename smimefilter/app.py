@@ -331,7 +331,7 @@ async def initialise(config: Config) -> list[str]:
             generate_master_key(new_key)
             made.append(f"master key {new_key}: keep a copy in a safe place")
     async with open_app(config):
-        made.append(f"database {config.database.rpartition('@')[2]}")
+        made.append(f"database {database.where}")
     if not config.policies.exists():
         config.policies.mkdir(parents=True)
         (config.policies / "global.yaml").write_text(NO_POLICY)
@@ -457,7 +457,7 @@ class Running:
             await self.stop(0)
             raise
         await self._activity.load()
-        self.keeper = asyncio.create_task(self._snapshots.keep_current())
+        self.keeper = asyncio.create_task(self._snapshots.keep_current(self._meter))
         self._helpers = [
             asyncio.create_task(self._activity.keep()),
             asyncio.create_task(self._harvest.keep()),

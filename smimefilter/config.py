@@ -206,7 +206,8 @@ class Config(Settings):
         "192.168.0.0/16",
         "fc00::/7",
     )
-    database: str = "sqlite+aiosqlite:///smimefilter.db"
+    # may have a password in it
+    database: Annotated[str, Field(repr=False)] = "sqlite+aiosqlite:///smimefilter.db"
     master_key: Path | None = None  # absent: the systemd credential `master-key`
     policies: Path = Path("policies")
     # bytes of all its S/MIME layers together that one mail may have deciphered and hashed

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.ports import ReservedPort
 
-pytest_plugins = ["tests.support.postoffice"]
+pytest_plugins = ["tests.support.database", "tests.support.postoffice"]
 
 settings.register_profile(
     "ci",  # the same examples every time: a red build is the change's fault

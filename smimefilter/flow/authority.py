@@ -438,8 +438,8 @@ class AuthorityDesk:
             try:
                 if one.certificate.not_after <= now:
                     continue
-                if not await self._crl_lasts(one.certificate, now):
-                    await self.revoke(one.id, {})
+                lasts = await self._crl_lasts(one.certificate, now)
+                if not lasts and await self._renew_crl(one):
                     renewed.append(one)
                 self._not_renewed.discard(one.id)
             except Exception as error:  # noqa: BLE001 - the rest goes on
@@ -450,6 +450,15 @@ class AuthorityDesk:
                     )
                 self._not_renewed.add(one.id)
         return renewed
+
+    async def _renew_crl(self, one: Authority) -> bool:
+        """Make one more, unless another node has since this was read."""
+        days, digest, thumbprint = self._crl_days(), self._digest(), one.certificate.thumbprint
+        _check_crl(days, digest)
+        before = await self._authorities.revoked(thumbprint)
+        changed = changes(thumbprint, before, {}, self._clock(), anew=False, force=False)
+        signer = await self._opened(one)
+        return await self._next_crl(one, signer, changed, days, digest) is not None
 
     async def forget_key(self, which: str) -> Authority:
         """Take the key of a root away: it is kept elsewhere from now on."""

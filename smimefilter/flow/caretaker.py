@@ -41,6 +41,7 @@ from smimefilter.policy.preferences import (
 from smimefilter.policy.tree import View
 from smimefilter.ports.journal import Journal, MailRecord
 from smimefilter.ports.requests import Requests, RequestState
+from smimefilter.ports.stores import StoreTrouble
 from smimefilter.trust.verdict import Standing
 
 from .authority import AuthorityDesk
@@ -129,17 +130,23 @@ class Caretaker:
             self._journal.note("CRL made anew", ca=one.id, subject=one.certificate.subject)
 
     async def _request_for_senders(self) -> None:
-        senders, self._senders = self._senders, {}
         moment = self._moment
         revision = moment.snapshot.revision
         if len(self._looked_at) > MOST:
             self._looked_at.clear()
-        for sender in senders:
-            if self._looked_at.get(sender) == revision:
-                continue
+        for sender in list(self._senders):
+            if self._looked_at.get(sender) != revision and _lacks_one(moment, sender):
+                try:
+                    address = address_key(sender)
+                    await self._request(moment, address, AUTO_REQUEST.name, moment.now)
+                except StoreTrouble:  # he waits, and all that come after him
+                    raise
+                except Exception:
+                    self._looked_at[sender] = revision
+                    del self._senders[sender]
+                    raise
             self._looked_at[sender] = revision
-            if _lacks_one(moment, sender):
-                await self._request(moment, address_key(sender), AUTO_REQUEST.name, moment.now)
+            del self._senders[sender]
 
     async def _renew_certificates(self) -> None:
         """Whoever has a key of his own here and a certificate that ends soon."""

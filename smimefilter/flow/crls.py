@@ -23,7 +23,7 @@ from smimefilter.policy.preferences import FETCH_USER_CRLS
 from smimefilter.ports.journal import Journal
 from smimefilter.ports.meter import Meter, NoMeter
 from smimefilter.ports.net import FetchFailed, Net, Request
-from smimefilter.ports.stores import CrlSource, CrlSources
+from smimefilter.ports.stores import CrlSource, CrlSources, StoreTrouble
 from smimefilter.trust.knowledge import Knowledge
 from smimefilter.trust.sources import CrlPlaces
 
@@ -170,6 +170,9 @@ class CrlUpdates:
             return self._intake.failed(source, str(trouble))
         except UnreadableCrl as trouble:
             return self._intake.failed(source, str(trouble))
+        except StoreTrouble as trouble:
+            self._journal.trouble("CRLs not updated", trouble, url=source.url)
+            return self._intake.failed(source, trouble.public)
         except Exception as error:  # noqa: BLE001 - one URL's trouble is its own
             self._journal.trouble("CRL not updated: defect", error, url=source.url)
             return self._intake.failed(source, "trouble of our own, see the log")

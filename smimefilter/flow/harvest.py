@@ -57,6 +57,7 @@ class Harvest:
         self._clock = clock
         self._waiting: dict[_Subject, Lesson] = {}  # the last one of each counts
         self._told: set[_Subject] = set()
+        self._full = False
 
     def mail(self, record: MailRecord) -> None:
         """One mail is done with."""
@@ -68,8 +69,15 @@ class Harvest:
                 continue
             if lesson.new_key:
                 self._tell_of_new_key(lesson, record.transaction.id)
-            if lesson.keep and len(self._waiting) < MOST and self._is_new(lesson):
-                self._waiting[_subject(lesson)] = lesson
+            if lesson.keep and self._is_new(lesson):
+                self._remember(lesson)
+
+    def _remember(self, lesson: Lesson) -> None:
+        if len(self._waiting) < MOST or _subject(lesson) in self._waiting:
+            self._waiting[_subject(lesson)] = lesson
+        elif not self._full:  # said once, until what waits could be written
+            self._full = True
+            self._journal.warn("certificates of signatures not kept", most=MOST)
 
     def _tell_of_new_key(self, lesson: Lesson, mail: str) -> None:
         subject = _subject(lesson)
@@ -126,6 +134,7 @@ class Harvest:
                 one.thumbprint[:16] for one, is_new in zip(learnt, added, strict=True) if is_new
             ]
             stored += [{"address": lesson.address, "certificates": new}] if new else []
+        self._full = False
         for lesson in lessons:
             if self._waiting.get(_subject(lesson)) is lesson:
                 del self._waiting[_subject(lesson)]

@@ -28,7 +28,7 @@ from smimefilter.pki.keyfile import UnreadableKeyFile, read
 from smimefilter.pki.ocsp import OcspAnswer, Single, UnreadableOcsp, question
 from smimefilter.ports.journal import Journal
 from smimefilter.ports.net import FetchFailed, Net, Request
-from smimefilter.ports.stores import Certificates, OcspAnswers, Shelf
+from smimefilter.ports.stores import Certificates, OcspAnswers, Shelf, StoreTrouble
 from smimefilter.trust.branches import is_crowded
 from smimefilter.trust.knowledge import Knowledge
 from smimefilter.trust.link import Link
@@ -78,6 +78,7 @@ class Lookups:
         self._clock = clock
         self._places = {kind: Places(AT_ONCE) for kind in (OcspNeed, IssuerNeed)}
         self._room = {kind: Room(AT_ONCE * QUEUED) for kind in (OcspNeed, IssuerNeed)}
+        self._is_store_away = False
         self._under_way: dict[str, asyncio.Task[bool]] = {}
         self._tried: dict[str, tuple[datetime, int]] = {}  # not again before; times in a row
 
@@ -129,6 +130,8 @@ class Lookups:
         except TimeoutError:
             where = AdminError(f"nothing within {PATIENCE:.0f} seconds", where=need.urls[0])
             self._journal.trouble("look-up given up", where)
+        except StoreTrouble as trouble:
+            self._journal.trouble("issuer not stored", trouble)
         except Exception as error:  # noqa: BLE001 - the mail goes on with what is known
             self._journal.trouble("look-up failed: defect", error)
         wait = min(SOONEST * 2.0 ** min(times, 20), LATEST)
@@ -158,7 +161,7 @@ class Lookups:
     # OCSP
 
     async def _fetch_answer(self, need: OcspNeed) -> bool:
-        if answer := await self._stored(need):
+        if answer := await self._stored_if_it_can_be_read(need):
             self._snapshots.learn(need.key, answer)
             return True
         for url in need.urls:
@@ -168,9 +171,33 @@ class Lookups:
                 self._failed("OCSP answer not fetched", url, trouble, need.certificate)
                 continue
             self._snapshots.learn(need.key, answer)
-            await self._keep(need, answer, until)
+            await self._keep_if_it_can_be(need, answer, until)
             return True
         return False
+
+    async def _stored_if_it_can_be_read(self, need: OcspNeed) -> OcspAnswer | None:
+        """Without the database the responder is asked."""
+        try:
+            return await self._stored(need)
+        except StoreTrouble as trouble:
+            self._store_away(trouble)
+            return None
+
+    async def _keep_if_it_can_be(
+        self, need: OcspNeed, answer: OcspAnswer, until: datetime
+    ) -> None:
+        """Without the database this node alone knows it."""
+        try:
+            await self._keep(need, answer, until)
+        except StoreTrouble as trouble:
+            self._store_away(trouble)
+        else:
+            self._is_store_away = False
+
+    def _store_away(self, trouble: StoreTrouble) -> None:
+        if not self._is_store_away:  # once, until it is there again
+            self._journal.trouble("OCSP answers not stored", trouble)
+        self._is_store_away = True
 
     async def _keep(self, need: OcspNeed, answer: OcspAnswer, until: datetime) -> None:
         """Store it, unless another node has stored meanwhile what outranks it: that counts."""

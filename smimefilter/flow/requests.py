@@ -57,7 +57,7 @@ from smimefilter.ports.requests import (
     RequestState,
     StoredRequest,
 )
-from smimefilter.ports.stores import Certificates, WrappedKey
+from smimefilter.ports.stores import Certificates, StoreTrouble, WrappedKey
 
 from .certificates import chain_of
 from .wanted import Wanted, above, flaw
@@ -351,6 +351,8 @@ class RequestDesk:
     ) -> StoredRequest:
         if isinstance(error, HandlerTrouble):
             return await self._again(lease, request, str(error) or error.public)
+        if isinstance(error, StoreTrouble):  # if it lasts, its turn comes when the lease ends
+            return await self._again(lease, request, error.public)
         if isinstance(error, AdminError):  # such as a handler that is installed no longer
             return await self._again(lease, request, str(error))
         self._journal.trouble("request not worked on: defect", error, request=request.id)

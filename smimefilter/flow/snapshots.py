@@ -1,8 +1,9 @@
 """Keeping the state that mails are decided from, and replacing it when something changed.
 
-The database's revision is asked for every second, policy files are watched; a change makes a
-whole new state beside the old one, which is swapped in at once. What cannot be read never
-replaces what could: the old state stays, and the log says what is wrong.
+The database's revision is asked for twice a second, and at once where the database tells of a
+change; policy files are watched. A change makes a whole new state beside the old one, which is
+swapped in at once. What cannot be read never replaces what could: the old state stays, and the
+log says what is wrong.
 
 Leaves reading to ports. Raises `AdminError` or `MailError` on the first load only.
 """
@@ -10,6 +11,7 @@ Leaves reading to ports. Raises `AdminError` or `MailError` on the first load on
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,6 +24,7 @@ from smimefilter.plan.snapshot import CertificateIndex, Snapshot, Spans
 from smimefilter.policy.tree import Scopes, Tree
 from smimefilter.ports.journal import Journal
 from smimefilter.ports.keys import KeyRing, Sealer
+from smimefilter.ports.meter import Meter, NoMeter
 from smimefilter.ports.policies import PolicySource
 from smimefilter.ports.stores import OcspAnswers, Shelf, States, StoreState
 from smimefilter.trust.cache import Trust
@@ -32,7 +35,7 @@ from .carry import Carrier
 from .opening import MOST_OCTETS
 from .preferences import database_scopes
 
-ASK_EVERY: Final = 1.0  # seconds between looks at the database's revision
+ASK_EVERY: Final = 0.5  # seconds between looks at the database's revision
 MOST_ANSWERS: Final = 20_000  # of OCSP
 
 
@@ -80,6 +83,8 @@ class Snapshots:
         self._refused: int | None = None  # the revision that no state could be made of
         self.current: State
         self._turn = asyncio.Lock()
+        self._told = asyncio.Event()
+        self._away = False  # the database
 
     async def load(self) -> State:
         """The first state. Raises what cannot be read."""
@@ -96,11 +101,12 @@ class Snapshots:
         self._answers = {**{k: v for k, v in kept.items() if k != key}, key: answer}
         self.current = self.current.with_answers(self._answers)
 
-    async def keep_current(self) -> None:
+    async def keep_current(self, meter: Meter | None = None) -> None:
         """Follow changes of files and database until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._policies.watch(self.reload_files))
-            tasks.create_task(self._follow_database())
+            tasks.create_task(self._states.listen(self._told.set))
+            tasks.create_task(self._follow_database(meter or NoMeter()))
 
     async def reload_files(self) -> None:
         """Read the policy files again; a broken one leaves all as it was."""
@@ -113,17 +119,25 @@ class Snapshots:
             else:
                 self._journal.note("policies reloaded", scopes=len(files))
 
-    async def _follow_database(self) -> None:
-        failing = False
+    async def _follow_database(self, meter: Meter) -> None:
         while True:
-            await asyncio.sleep(ASK_EVERY)
+            meter.store(reachable=not self._away)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ASK_EVERY):
+                    await self._told.wait()
+            self._told.clear()
             try:
                 await self.look()
-                failing = False
+            except AdminError as error:  # of what is in it
+                self._journal.trouble("store not read, the old state stays", error)
             except Exception as error:  # noqa: BLE001 - whatever it is, the old state is good
-                if not failing:  # once, not every second
+                if not self._away:  # once, not every second
                     self._journal.trouble("store not read, the old state stays", error)
-                failing = True
+                self._away = True
+            else:
+                if self._away:
+                    self._journal.note("store read again", revision=self._store.revision)
+                self._away = False
 
     async def look(self) -> None:
         """Take what is new in the database, now. Raises what cannot be read."""

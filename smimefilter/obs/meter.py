@@ -79,6 +79,13 @@ class PrometheusMeter:
             registry=registry,
         )
 
+        self._store = Gauge(
+            "smimefilter_store_reachable",
+            "1 where the database can be read; 0 where mail goes on from memory",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+
     def mail(self, record: MailRecord) -> None:
         """Count its recipients and its time."""
         decisions = record.plan.decisions if record.plan else (None,) * len(record.fates)
@@ -106,6 +113,10 @@ class PrometheusMeter:
     def turned_away(self, limit: str) -> None:
         """Count it."""
         self._turned_away.labels(limit).inc()
+
+    def store(self, *, reachable: bool) -> None:
+        """Set the gauge."""
+        self._store.set(int(reachable))
 
     def show(self, settings: Metrics) -> None:
         """Listen from now on. Raises `AdminError`."""

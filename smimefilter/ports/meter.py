@@ -24,6 +24,9 @@ class Meter(Witness, Protocol):
     def turned_away(self, limit: str) -> None:
         """There was no place for a connection or a mail, because of this limit."""
 
+    def store(self, *, reachable: bool) -> None:
+        """Whether the database could be read just now."""
+
 
 class NoMeter:
     """Counts nothing: nobody watches."""
@@ -42,3 +45,6 @@ class NoMeter:
 
     def turned_away(self, limit: str) -> None:
         """Not counted."""
+
+    def store(self, *, reachable: bool) -> None:
+        """Not shown."""

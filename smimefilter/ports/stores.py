@@ -6,7 +6,7 @@ All methods may raise `StoreTrouble` (a `MailError`, 4xx) when the database cann
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -123,6 +123,10 @@ class States(Protocol):
 
     async def revision(self) -> int:
         """The current revision; cheap enough to ask every second."""
+
+    async def listen(self, told: Callable[[], None]) -> None:
+        """Call `told` when something may have changed, until cancelled; where the database
+        tells nobody, come back at once. Who needs to know asks for the revision as well."""
 
     async def load(self) -> StoreState:
         """Everything at one revision."""

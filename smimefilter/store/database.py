@@ -52,7 +52,7 @@ from .challenges import SqlChallengeMails
 from .correspondents import SqlCorrespondents
 from .crls import SqlCrls
 from .ctl import SqlTrustList
-from .engine import Sessions, connect, is_sqlite
+from .engine import ROOTS, Sessions, connect, is_sqlite
 from .migrate import check, migrate
 from .prefs import SqlPreferences
 from .requests import SqlAudit, SqlRequests
@@ -61,6 +61,7 @@ from .sources import SqlCrlSources
 from .state import SqlStates
 
 _DRIVERS: Final = {"sqlite+aiosqlite", "postgresql+asyncpg"}
+_PARAMETERS: Final = {"host", "passfile", "port", "ssl", ROOTS}  # of a URL of PostgreSQL
 _TURN: Final = 60.0  # seconds that another one may take to set a database up
 _SQLITE_MAGIC: Final = b"SQLite format 3\0"
 
@@ -69,7 +70,8 @@ class Database:
     """An asynchronous context manager.
 
     `url` as SQLAlchemy takes it: `sqlite+aiosqlite:///relative.db`, four slashes for an
-    absolute path, or `postgresql+asyncpg://user:password@host/name`. With `upgrade=True` the
+    absolute path, or `postgresql+asyncpg://user:password@host/name`. `where` is its name for
+    people, without a password. With `upgrade=True` the
     database is set up or brought up to date first; otherwise it must be.
     """
 
@@ -92,13 +94,13 @@ class Database:
 
     def __init__(self, url: str, *, upgrade: bool = False) -> None:
         self._url: Final = _parsed(url)
-        self._where: Final = _name(self._url)
+        self.where: Final = _name(self._url)
         self._upgrade: Final = upgrade
         self._engine: AsyncEngine
 
     async def __aenter__(self) -> Self:
         if is_sqlite(self._url) and self._upgrade:
-            async with _alone(self._where):
+            async with _alone(self.where):
                 await self._open()
         else:
             await self._open()
@@ -115,19 +117,19 @@ class Database:
 
     async def _open(self) -> None:
         if is_sqlite(self._url):
-            _look_at_file(self._where, may_create=self._upgrade)
+            _look_at_file(self.where, may_create=self._upgrade)
         self._engine = _engine(self._url)
         try:
-            await (migrate if self._upgrade else check)(self._engine, self._where)
+            await (migrate if self._upgrade else check)(self._engine, self.where)
         except (SQLAlchemyError, OSError) as error:
             await self._engine.dispose()
-            raise _cannot_open(error, self._where) from error
+            raise _cannot_open(error, self.where) from error
         except BaseException:
             await self._engine.dispose()
             raise
 
     def _open_stores(self, sessions: Sessions) -> None:
-        self.states = SqlStates(sessions)
+        self.states = SqlStates(sessions, self._engine)
         self.certificates = SqlCertificates(sessions)
         self.trust_list = SqlTrustList(sessions)
         self.crls = SqlCrls(sessions)
@@ -154,7 +156,7 @@ async def upgrade(url: str) -> None:
 def _parsed(url: str) -> sa.URL:
     try:
         parsed = sa.make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # ValueError: a port that is no number
         parsed = None
     if parsed is None or parsed.drivername not in _DRIVERS:
         raise AdminError(
@@ -166,14 +168,34 @@ def _parsed(url: str) -> sa.URL:
         raise AdminError(
             "a database in memory forgets everything", where="database", mend="name a file"
         )
+    if not is_sqlite(parsed):
+        _check_server(parsed)
     return parsed
+
+
+def _check_server(url: sa.URL) -> None:
+    unknown = sorted(set(url.query) - _PARAMETERS)
+    if unknown:
+        raise AdminError(
+            f"the URL has a parameter that is not known: {unknown[0]}",
+            where="database",
+            mend=f"these are: {', '.join(sorted(_PARAMETERS))}",
+        )
+    if not url.database:
+        raise AdminError(
+            "the URL names no database",
+            where="database",
+            mend="write postgresql+asyncpg://USER@HOST/NAME",
+        )
+    if url.port is not None and not 0 < url.port < 65536:
+        raise AdminError("there is no such port", where="database", mend="PostgreSQL has 5432")
 
 
 def _name(url: sa.URL) -> str:
     """How the database is called in messages: no password in it."""
     if is_sqlite(url):
         return str(url.database)
-    return url.render_as_string(hide_password=True)
+    return url.set(query={}).render_as_string(hide_password=True)
 
 
 def _engine(url: sa.URL) -> AsyncEngine:
@@ -183,7 +205,13 @@ def _engine(url: sa.URL) -> AsyncEngine:
         raise AdminError(
             "the driver for PostgreSQL is not installed",
             where="database",
-            mend="run: pip install 'smimefilter[postgres]'",
+            mend="run: pip install --require-hashes -r requirements-postgres.lock",
+        ) from None
+    except OSError:
+        raise AdminError(
+            "the roots that the server's certificate is checked against cannot be read",
+            where="database",
+            mend=f"name a file of PEM certificates with {ROOTS}=",
         ) from None
 
 
@@ -269,13 +297,19 @@ def _cannot_open(error: BaseException, where: str) -> AdminError:
             where=where,
             mend="make the daemon's user its owner",
         )
-    said = " ".join(str(getattr(error, "orig", None) or error).split())
+    said = " ".join(str(getattr(error, "orig", None) or error).split()) or "it does not answer"
     if "locked" in said:
         mend = "another program holds it: end that one, then try again"
     elif "malformed" in said or "not a database" in said:
         mend = "the file is damaged: restore it from a backup"
     elif "unable to open" in said or "readonly" in said:
         mend = "make the daemon's user owner of the file and of its folder"
+    elif "certificate verify failed" in said:
+        mend = f"name the root of the server's certificate with {ROOTS}=, and its host as in it"
+    elif "does not exist" in said:
+        mend = "make it: createuser and createdb, see docs/cluster.md"
+    elif "authentication failed" in said or "no password" in said:
+        mend = "see to the user and the password in the settings, and to pg_hba.conf"
     else:
         mend = "see that the database runs and can be reached"
     return AdminError(f"the database cannot be opened: {said}", where=where, mend=mend)

@@ -3,7 +3,9 @@
 `Sessions.reading` gives one consistent view; `Sessions.writing` is one transaction in which
 writers take turns, and which moves the revision if it changed anything. SQLite runs with WAL,
 so that readers and one writer do not wait for each other, and with `synchronous=FULL`: what
-was committed survives a power cut.
+was committed survives a power cut. On PostgreSQL a node that is gone in the middle of a
+transaction holds nobody up for longer than `_IDLE`, and a server that says nothing more is
+waited for no longer than `_ANSWER`.
 
 No error of SQLAlchemy or its drivers leaves this room: while running they become
 `StoreTrouble`, on opening `database.py` makes an `AdminError` of them.
@@ -13,7 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Mapping, Sequence
+import ssl
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any, Final
 
@@ -29,19 +32,52 @@ from . import tables
 
 WRITES: Final = {"smimefilter_writes": True}  # execution option: the transaction will write
 _BUSY_TIMEOUT: Final = 15_000  # milliseconds another writer is waited for
+ROOTS: Final = "sslrootcert"  # in a URL
+CHANNEL: Final = "smimefilter"  # where PostgreSQL tells of a new revision
+_CONNECT: Final = 10.0  # seconds, for a connection to PostgreSQL
+_ANSWER: Final = 30.0  # seconds, for each of its answers
+_IDLE: Final = 60_000  # milliseconds, between two statements of a transaction
+_SERVER_SETTINGS: Final = {
+    "application_name": "smimefilter",
+    "lock_timeout": str(_BUSY_TIMEOUT),
+    "idle_in_transaction_session_timeout": str(_IDLE),
+}
+_AT_ONCE: Final = 2000  # rows in one statement, which has `_ANSWER` to end in
 _TROUBLE: Final = (SQLAlchemyError, OSError, sqlite3.Error)
 
 Row = Mapping[str, Any]
 
 
 def connect(url: sa.URL) -> AsyncEngine:
-    """An engine for a URL; nothing is opened yet. Parameters never show in its errors."""
+    """An engine for a URL; nothing is opened yet. Parameters never show in its errors. Raises
+    `OSError` for roots that cannot be read."""
     if not is_sqlite(url):
-        return create_async_engine(url, hide_parameters=True, pool_pre_ping=True)
+        return create_async_engine(
+            url.difference_update_query(["ssl", ROOTS]),
+            hide_parameters=True,
+            pool_pre_ping=True,
+            connect_args={
+                "timeout": _CONNECT,
+                "command_timeout": _ANSWER,
+                "server_settings": _SERVER_SETTINGS,
+                **_tls(url.query),
+            },
+        )
     engine = create_async_engine(url, hide_parameters=True)
     sa.event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
+
+
+def _tls(query: Mapping[str, Any]) -> dict[str, Any]:
+    """How the server is spoken to; a certificate is checked against the system's roots, or
+    those that the URL names."""
+    mode = query.get("ssl")
+    if mode not in {"verify-ca", "verify-full"}:
+        return {} if mode is None else {"ssl": mode}
+    context = ssl.create_default_context(cafile=query.get(ROOTS))
+    context.check_hostname = mode == "verify-full"
+    return {"ssl": context}
 
 
 def is_sqlite(url: sa.URL) -> bool:
@@ -65,10 +101,10 @@ class Transaction:
         self, statement: sa.Insert | sa.Update | sa.Delete, rows: Sequence[Row] | None = None
     ) -> bool:
         """Run a change, for each of `rows` if given; whether it touched anything."""
-        if rows is not None and not rows:
-            return False
-        result = await self._connection.execute(statement, rows)
-        touched = result.rowcount != 0  # -1: many rows at once, not counted
+        touched = False
+        for some in [None] if rows is None else _pieces(rows):
+            result = await self._connection.execute(statement, some)
+            touched = touched or result.rowcount != 0  # -1: many rows at once, not counted
         self.changed = self.changed or touched
         return touched
 
@@ -89,6 +125,7 @@ class Sessions:
         self._one_view: Final[dict[str, str]] = (
             {} if sqlite else {"isolation_level": "REPEATABLE READ"}
         )
+        self._tells: Final = not sqlite
         self._check: bytes | None = None
         # SQLite has others wait by sleeping longer and longer; ours are woken when it is free
         self._turn: Final = asyncio.Lock() if sqlite else nullcontext()
@@ -121,6 +158,8 @@ class Sessions:
             yield transaction
             if transaction.changed:
                 await connection.execute(_MOVE_REVISION)
+                if self._tells:
+                    await connection.execute(_TELL)
 
     @asynccontextmanager
     async def keeping_books(self) -> AsyncIterator[Transaction]:
@@ -142,11 +181,18 @@ class Sessions:
             raise StoreTrouble(_said(error)) from error
 
 
+def _pieces(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    for start in range(0, len(rows), _AT_ONCE):
+        yield rows[start : start + _AT_ONCE]
+
+
 _OTHER_KEY: Final = (
     "the master key of the database was changed: put the new one in place and restart"
 )
 _TAKE_TURN: Final = sa.select(tables.state.c.check_value).with_for_update()
 _MOVE_REVISION: Final = sa.update(tables.state).values(revision=tables.state.c.revision + 1)
+
+_TELL: Final = sa.select(sa.func.pg_notify(CHANNEL, ""))
 
 
 def _said(error: BaseException) -> str:

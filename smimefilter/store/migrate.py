@@ -33,6 +33,7 @@ async def migrate(engine: AsyncEngine, where: str) -> None:
         await connection.execution_options(**WRITES)
         await connection.begin()
         if engine.dialect.name == "postgresql":
+            await connection.execute(sa.text("SET LOCAL lock_timeout = '60s'"))
             await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
         found = await connection.run_sync(_schema)
         _refuse_newer(found, where)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from smimefilter.base.algorithms import Capabilities
 from smimefilter.ports.stores import CertificateEntry, StoreState
 
 from .engine import Sessions
+from .listening import listen
 from .rows import CRLS, PREFERENCES, SNAPSHOT, TRUST_LIST, crl, entry, listing, preference
 from .tables import correspondents, private_keys, state
 
@@ -25,13 +26,19 @@ _KEYS: Final = sa.select(private_keys.c.thumbprint, private_keys.c.blob)
 class SqlStates:
     """`ports.States` over the tables."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, engine: AsyncEngine) -> None:
         self._sessions: Final = sessions
+        self._engine: Final = engine
 
     async def revision(self) -> int:
         """The current revision; one row read."""
         async with self._sessions.reading() as connection:
             return await _revision(connection)
+
+    async def listen(self, told: Callable[[], None]) -> None:
+        """Call `told` when something may have changed, where the database tells so."""
+        if self._engine.dialect.name == "postgresql":
+            await listen(self._engine, told)
 
     async def load(self) -> StoreState:
         """Everything at one revision; 100 000 certificates take about a second."""

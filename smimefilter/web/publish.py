@@ -125,11 +125,14 @@ class Publisher:
         return _TurnedAway()
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
+        away = False
         try:
             await self._look()
-        except MailError:  # the database, and only for now
-            raise web.HTTPServiceUnavailable(headers={"Retry-After": "60"}) from None
+        except MailError:  # the database, and only for now: what was read last still holds
+            away = True
         file = self._files.get(request.path)
+        if file is None and away:
+            raise web.HTTPServiceUnavailable(headers={"Retry-After": "60"})
         if file is None:
             raise web.HTTPNotFound
         return _answer(request, file, self._clock())

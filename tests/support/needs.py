@@ -58,6 +58,17 @@ def need_file(file: Path, package: str) -> Path:
     return file
 
 
+def need_postgres() -> Path:
+    """The folder of PostgreSQL's programs, the newest there is."""
+    found = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda one: int(one.parts[4])
+    )
+    on_path = shutil.which("postgres", path=_PATH)
+    if not found and on_path is None:
+        _missing("the program postgres is missing (Debian package postgresql)")
+    return (found[-1] if found else Path(str(on_path)).resolve()).parent
+
+
 def need_perl(module: str) -> None:
     """The same for a Perl module."""
     if not _perl_has(module):

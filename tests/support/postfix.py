@@ -35,6 +35,7 @@ from tests.support.ports import ReservedPort
 from tests.support.started import Started
 
 SNIPPETS: Final = Path(__file__).parents[2] / "config" / "postfix"
+CLUSTER: Final = SNIPPETS.parents[1] / "docs" / "cluster.md"
 SHIPPED_FILTER: Final = "[127.0.0.1]:10025"
 SHIPPED_REINJECT: Final = "127.0.0.1:10026"
 PATH: Final = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
@@ -119,6 +120,9 @@ class PostfixLab(Started):
                 and then leaves it alone for a minute.
         """
         self.variant = variant
+        # filters on these addresses, in the place of the one that is shipped: `filters.test`
+        # is all of them to this Postfix, which chooses as docs/cluster.md says
+        self.filters: tuple[str, ...] = ()
         self.main: dict[str, str] = {}  # more of main.cf, read at `start`; wins over the rest
         self._reserved = [ReservedPort() for _ in range(4)]
         self.port, self.filter_port, self.reinject_port, self.sink_port = (
@@ -294,6 +298,11 @@ class PostfixLab(Started):
             (self.home / name).mkdir()
         self.home.chmod(0o755)  # Postfix works as user postfix
         os.chown(self.home / "data", pwd.getpwnam("postfix").pw_uid, -1)
+        if self.filters:
+            (self.home / "spool" / "etc").mkdir()
+            hosts = "".join(f"{one} filters.test\n" for one in self.filters)
+            (self.home / "spool" / "etc" / "hosts").write_text(hosts)
+            (self.home / "spool" / "etc" / "host.conf").write_text("multi on\n")
         main = _MAIN.format(home=self.home, sink=self.sink_port, retry=self._retry)
         main += self._shipped("main.cf.snippet")
         for name, value in self.main.items():
@@ -307,7 +316,14 @@ class PostfixLab(Started):
 
     def _shipped(self, name: str) -> str:
         text = (SNIPPETS / name).read_text()
-        text = text.replace(SHIPPED_FILTER, f"[127.0.0.1]:{self.filter_port}")
+        host = "127.0.0.1"
+        if self.filters:  # a client in the chroot looks for names there
+            host = "filters.test"
+            text = re.sub(r"(?m)^    -o lmtp_bind_address=.*\n", "", text)
+            text = re.sub(r"(?m)^(smimefilter unix - +- +)n", r"\1y", text)
+            if name.startswith("master.cf.lmtp"):
+                text += "".join(re.findall(r"(?m)^    -o lmtp_.*\n", CLUSTER.read_text()))
+        text = text.replace(SHIPPED_FILTER, f"[{host}]:{self.filter_port}")
         return text.replace(SHIPPED_REINJECT, f"127.0.0.1:{self.reinject_port}")
 
 

@@ -93,7 +93,10 @@ class Stock:
         papers = folder / "papers"
         papers.mkdir()
         self.people = self._people(papers)
-        self._furnish()
+        (self.home / "policies").mkdir()
+        (self.home / "policies" / "global.yaml").write_text(POLICY)
+        program = Program(self.home, shipped_settings(self.home, port=0, next_hop=1))
+        self.furnish(Commands(program.config))
 
     def _people(self, papers: Path) -> People:
         people = People(papers)
@@ -102,12 +105,9 @@ class Stock:
         people.add(FRANK, not_after=people.now - timedelta(days=1))
         return people
 
-    def _furnish(self) -> None:
-        (self.home / "policies").mkdir()
-        (self.home / "policies" / "global.yaml").write_text(POLICY)
+    def furnish(self, run: Commands) -> None:
+        """Set a database up, and put into it what the stock has."""
         people = self.people
-        program = Program(self.home, shipped_settings(self.home, port=0, next_hop=1))
-        run = Commands(program.config)
         run("init")
         run("root", "import", str(people.root_file))
         correspondents = [str(people.certificate(one)) for one in (BOB, ERIN, FRANK, GINA)]
@@ -115,9 +115,9 @@ class Stock:
         password = ("--password-file", str(people.password_file))
         run("key", "import", str(people.identity(ALICE)), *password)
 
-    def copy_to(self, home: Path) -> None:
-        """Furnish an empty folder alike."""
-        for name in ("policies", "master.key", DATABASE):
+    def copy_to(self, home: Path, *, database: bool = True) -> None:
+        """Furnish an empty folder alike; without its own database when that is elsewhere."""
+        for name in ("policies", "master.key", *([DATABASE] if database else [])):
             content = self.home / name
             copy = shutil.copytree if content.is_dir() else shutil.copy2
             copy(content, home / name)

@@ -20,7 +20,7 @@ from smimefilter.plan.snapshot import Moment
 from smimefilter.ports.handlers import Issued, NotIssued
 from smimefilter.ports.journal import MailRecord
 from smimefilter.ports.requests import RequestState
-from smimefilter.ports.stores import Shelf
+from smimefilter.ports.stores import Shelf, StoreTrouble
 from smimefilter.store.database import Database
 from tests.support.offices import MASTER, Office
 from tests.support.pki import NOW
@@ -284,6 +284,31 @@ async def test_one_that_does_not_lead_sees_to_its_own_senders_alone(
     with pytest.raises(asyncio.CancelledError):
         await scene.sut.run()
     assert set(done) == {"requests for senders"}
+
+
+async def test_two_nodes_renew_once(scene: Scene) -> None:
+    await given(scene)
+    scene.office.now += timedelta(days=45)
+    other = Scene(scene.office, scene.world)
+    await scene.load()
+    await other.load()
+    await asyncio.gather(scene.sut._renew_certificates(), other.sut._renew_certificates())
+    assert len(await scene.requests()) == 2
+
+
+async def test_senders_wait_while_the_database_is_away(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(**_: Any) -> Any:
+        raise StoreTrouble("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scene.sut._requests, "all", away)
+        for sender in (ALICE, "bob@in.test"):
+            with pytest.raises(StoreTrouble):
+                await scene.mail_of(sender)
+    await scene.sut._request_for_senders()
+    assert {one.address for one in await scene.requests()} == {ALICE, "bob@in.test"}
 
 
 async def test_it_goes_on_whatever_goes_wrong(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -27,7 +26,6 @@ from smimefilter.pki.keyfile import read
 from smimefilter.ports.keys import PRIVATE_KEY
 from smimefilter.ports.stores import Shelf, WrappedKey
 from smimefilter.store.database import Database
-from tests.support.database import new_database
 from tests.support.pki import NOW, Issued, root
 
 MASTER = MasterKey(bytes(32))
@@ -41,8 +39,8 @@ CAROL = CA.issue(
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    async with new_database(tmp_path) as opened:
+async def database(database_url: str) -> AsyncIterator[Database]:
+    async with Database(database_url) as opened:
         store = opened.certificates
         sealed = MASTER.seal(PRIVATE_KEY, ALICE.thumbprint, key_pkcs8(ALICE.key))
         issued = [ALICE, BOB, CAROL, SUB, CA]

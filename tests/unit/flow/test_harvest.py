@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from smimefilter.flow import harvest as harvesting
 from smimefilter.flow.harvest import Harvest
 from smimefilter.pki.certificate import Certificate
 from smimefilter.plan.opened import Lesson
@@ -102,3 +103,25 @@ async def test_what_signs_crls_and_is_no_ca_is_a_crowd_of_its_own() -> None:
     assert not is_crowded(CAS[0].certificate, knowledge)  # the true CA is not kept out
     everyday = ROOT.issue("A name that many have", mail="bob@x.test")
     assert not is_crowded(everyday.certificate, knowledge)
+
+
+async def test_what_waits_for_the_database_is_bounded_and_told_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(harvesting, "MOST", 3)
+    sut, shelves = harvest([CAS[0]])
+    people = [
+        CAS[0].issue(f"User {n}", mail=f"u{n}@x.test", key="p256").certificate for n in range(6)
+    ]
+    for one in people:
+        sut._remember(Lesson(one.addresses[0], (one,)))
+    assert len(sut._waiting) == 3
+    journal = cast(Journal, sut._journal)
+    assert [event for event, _ in journal.notes] == ["certificates of signatures not kept"]
+    await sut.write()
+    assert shelves.stored == people[:3]
+    assert not sut._waiting
+    for one in people:
+        sut._remember(Lesson(one.addresses[0], (one,)))
+    told = [event for event, _ in journal.notes].count("certificates of signatures not kept")
+    assert told == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -32,7 +31,6 @@ from smimefilter.keys.wrapped import KeyVault
 from smimefilter.pki.export import certificates_pem
 from smimefilter.ports.stores import Shelf
 from smimefilter.store.database import Database
-from tests.support.database import new_database
 from tests.support.pki import Issued, root
 
 MASTER = MasterKey(bytes(32))
@@ -51,12 +49,6 @@ PKCS12 = Source(
     ),
 )
 GARBAGE = Source("garbage.cer", b"this is no certificate")
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    async with new_database(tmp_path) as opened:
-        yield opened
 
 
 def pem(*issued: Issued) -> bytes:

@@ -24,7 +24,7 @@ from smimefilter.plan.snapshot import CertificateIndex, Snapshot
 from smimefilter.policy.preferences import preference
 from smimefilter.policy.tree import Setting, Tree
 from smimefilter.ports.net import FetchFailed, Request
-from smimefilter.ports.stores import Shelf
+from smimefilter.ports.stores import Shelf, StoreTrouble
 from smimefilter.trust.branches import CROWD
 from smimefilter.trust.cache import Trust
 from smimefilter.trust.ctl import Listing, TrustList, TrustListEntry
@@ -302,6 +302,29 @@ async def test_an_answer_of_another_node_is_taken_from_the_store() -> None:
     assert await scene.meet(NEED)
     assert scene.net.requests == []
     assert KEY in scene.snapshots.answers
+
+
+async def test_without_the_database_answers_are_fetched_and_not_stored() -> None:
+    """Which is said once, until one could be stored again."""
+    scene = Scene(SUB)
+    scene.net.answers[URL] = answering()
+
+    class Away:
+        async def get(self, *_: Any) -> Any:
+            raise StoreTrouble("gone")
+
+        put = get
+
+    shelf, scene.sut._answers = scene.sut._answers, cast(Any, Away())
+    for _ in range(2):
+        assert await scene.meet(NEED)
+        scene.now += SOONEST + timedelta(seconds=1)
+    assert KEY in scene.snapshots.answers
+    assert [what for what, _ in scene.journal.troubles] == ["OCSP answers not stored"]
+    scene.sut._answers = shelf
+    assert await scene.meet(NEED)
+    assert KEY in scene.answers.kept
+    assert not scene.sut._is_store_away
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,19 +24,12 @@ from smimefilter.ports.stores import (
 )
 from smimefilter.store.certs import SqlCertificates
 from smimefilter.store.database import Database
-from tests.support.database import new_database
 from tests.support.pki import NOW, root
 
 OLD, NEW = MasterKey(bytes(32)), MasterKey(bytes(31) + b"n")
 ALICE = root().issue("Alice", mail="alice@example.com", key="p256")
 BOB = root().issue("Bob", mail="bob@example.com", key="p256")
 SECRET = next(name for name, preference in ALL.items() if preference.secret)
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    async with new_database(tmp_path) as opened:
-        yield opened
 
 
 async def fill(database: Database) -> None:
@@ -119,10 +110,12 @@ async def test_secrets_of_requests_and_handlers_are_rotated_too(database: Databa
     assert NEW.open("handler", "ejbca", (await database.handlers.all())["ejbca"]) == b"{}"
 
 
-async def test_who_has_the_old_key_stores_nothing_under_it_any_more(tmp_path: Path) -> None:
-    async with new_database(tmp_path) as running:
+async def test_who_has_the_old_key_stores_nothing_under_it_any_more(
+    database_url: str,
+) -> None:
+    async with Database(database_url) as running:
         await fill(running)
-        async with Database(f"sqlite+aiosqlite:///{tmp_path}/test.db") as other:
+        async with Database(database_url) as other:
             await prove_master_key(other.secrets, OLD)
             await rotate(other, OLD, NEW)
             await other.preferences.put(StoredPreference("global", "verify", True))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -46,17 +47,52 @@ async def refused(url: str, *, upgrade: bool = False) -> AdminError:
 # migrations
 
 
-async def test_migrations_make_the_tables_of_the_program(url: str) -> None:
-    await upgrade(url)
+async def test_migrations_make_the_tables_of_the_program(empty_url: str) -> None:
+    await upgrade(empty_url)
+    assert await differences(empty_url) == []
+
+
+async def differences(url: str) -> list[object]:
+    """Between the tables there and those of the program."""
     async_engine = create_async_engine(url)
     async with async_engine.connect() as connection:
-        differences = await connection.run_sync(
+        found: list[object] = await connection.run_sync(
             lambda sync: compare_metadata(
                 MigrationContext.configure(sync, opts={"compare_type": True}), tables.metadata
             )
         )
     await async_engine.dispose()
-    assert differences == []
+    return found
+
+
+VERSIONS = [path.name[1:5] for path in sorted((MIGRATIONS / "versions").glob("v0*.py"))]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_up_from_every_version(empty_url: str, version: str) -> None:
+    """What was there stays, and nothing is told apart from a database that is new."""
+    old = engine.connect(sa.make_url(empty_url))
+    async with old.connect() as connection:
+        await connection.execution_options(**engine.WRITES)
+        await connection.run_sync(lambda sync: migrate_to(sync, version))
+        account = {"login": "a", "password_hash": "b"}
+        await connection.execute(sa.insert(tables.accounts), account)
+        await connection.commit()
+    await old.dispose()
+    if version != tables.SCHEMA:
+        assert "older" in (await refused(empty_url)).what
+    await upgrade(empty_url)
+    assert await differences(empty_url) == []
+    async with Database(empty_url) as database:
+        assert await database.accounts.password_hash("a") == "b"
+        assert await database.states.revision() == 1
+
+
+def migrate_to(connection: sa.Connection, version: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, version)
 
 
 def test_the_newest_migration_is_the_schema_of_the_program() -> None:
@@ -65,27 +101,27 @@ def test_the_newest_migration_is_the_schema_of_the_program() -> None:
     assert ScriptDirectory.from_config(config).get_current_head() == tables.SCHEMA
 
 
-async def test_setting_up_twice_changes_nothing(url: str) -> None:
-    await upgrade(url)
-    async with Database(url) as database:
+async def test_setting_up_twice_changes_nothing(empty_url: str) -> None:
+    await upgrade(empty_url)
+    async with Database(empty_url) as database:
         await database.certificates.add([root().certificate], Shelf.ROOTS, "")
         before = await database.states.load()
-    await upgrade(url)
-    async with Database(url) as database:
+    await upgrade(empty_url)
+    async with Database(empty_url) as database:
         assert await database.states.load() == before
 
 
-async def test_setting_up_at_once(url: str) -> None:
-    await asyncio.gather(*(upgrade(url) for _ in range(4)))
-    async with Database(url) as database:
+async def test_setting_up_at_once(empty_url: str) -> None:
+    await asyncio.gather(*(upgrade(empty_url) for _ in range(4)))
+    async with Database(empty_url) as database:
         assert await database.states.revision() == 1
 
 
-async def test_what_was_written_is_there_after_opening_again(url: str) -> None:
+async def test_what_was_written_is_there_after_opening_again(empty_url: str) -> None:
     certificate = root().certificate
-    async with Database(url, upgrade=True) as database:
+    async with Database(empty_url, upgrade=True) as database:
         await database.certificates.add([certificate], Shelf.ROOTS, "here")
-    async with Database(url) as database:
+    async with Database(empty_url) as database:
         (entry,) = await database.certificates.all(Shelf.ROOTS)
     assert entry.certificate == certificate
 
@@ -193,17 +229,17 @@ async def test_a_file_with_holes(tmp_path: Path, upgrading: bool) -> None:
     assert "backup" in (await refused(at(path), upgrade=upgrading)).mend
 
 
-async def test_newer_than_the_program(url: str) -> None:
-    await upgrade(url)
-    await set_schema(url, "9999")
+async def test_newer_than_the_program(empty_url: str) -> None:
+    await upgrade(empty_url)
+    await set_schema(empty_url, "9999")
     for upgrading in (False, True):
-        assert "newer" in (await refused(url, upgrade=upgrading)).what
+        assert "newer" in (await refused(empty_url, upgrade=upgrading)).what
 
 
-async def test_older_than_the_program(url: str) -> None:
-    await upgrade(url)
-    await set_schema(url, "0000")
-    error = await refused(url)
+async def test_older_than_the_program(empty_url: str) -> None:
+    await upgrade(empty_url)
+    await set_schema(empty_url, "0000")
+    error = await refused(empty_url)
     assert "older" in error.what
     assert "init" in error.mend
 
@@ -258,9 +294,9 @@ def test_no_permission(tmp_path: Path) -> None:
     assert "permission" in done.stdout
 
 
-async def test_damage_while_running_is_a_deferral(url: str) -> None:
-    async with Database(url, upgrade=True) as database:
-        changing = create_async_engine(url)
+async def test_damage_while_running_is_a_deferral(empty_url: str) -> None:
+    async with Database(empty_url, upgrade=True) as database:
+        changing = create_async_engine(empty_url)
         async with changing.begin() as connection:
             await connection.execute(sa.text("DROP TABLE certificates"))
         await changing.dispose()

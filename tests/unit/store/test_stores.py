@@ -20,7 +20,7 @@ from smimefilter.store import tables
 from smimefilter.store.database import Database
 from smimefilter.store.engine import Sessions, connect
 from smimefilter.trust.ctl import Listing, TrustListEntry
-from tests.support.database import new_database
+from tests.support.database import KINDS, new_url
 from tests.support.pki import root
 
 CA = root()
@@ -91,6 +91,14 @@ async def test_removing(database: Database) -> None:
     assert not await store.remove(ALICE.thumbprint, Shelf.CERTIFICATES)
     assert len(await store.all(Shelf.ROOTS)) == 1
     assert len(await store.all(Shelf.CERTIFICATES)) == 2
+
+
+async def test_more_rows_than_one_statement_takes(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smimefilter.store.engine._AT_ONCE", 2)
+    assert await database.certificates.add(THREE, Shelf.CERTIFICATES, "") == [True] * 3
+    assert len(await database.certificates.all(Shelf.CERTIFICATES)) == 3
 
 
 async def test_more_certificates_than_one_statement_asks_for(database: Database) -> None:
@@ -196,8 +204,10 @@ async def test_trouble_shows_no_parameters(database: Database) -> None:
     assert caught.value.reply == "451 4.3.0 store not available, try again later"
 
 
-async def test_an_exception_in_between_undoes_everything(url: str, database: Database) -> None:
-    engine = connect(sa.make_url(url))
+async def test_an_exception_in_between_undoes_everything(
+    database_url: str, database: Database
+) -> None:
+    engine = connect(sa.make_url(database_url))
 
     async def write_and_fail() -> None:
         async with Sessions(engine).writing() as transaction:
@@ -261,11 +271,11 @@ async def test_a_state_is_of_one_revision(database: Database) -> None:
     await writing
 
 
-async def test_writers_take_turns(url: str, database: Database) -> None:
+async def test_writers_take_turns(database_url: str, database: Database) -> None:
     """Two processes' worth of connections add the same certificates at once."""
     some = [CA.issue(f"User {i}", key=BOB.key).certificate for i in range(20)]
     start = await database.states.revision()
-    async with Database(url) as other:
+    async with Database(database_url) as other:
         results = await asyncio.gather(
             *(
                 one.certificates.add([certificate], Shelf.CERTIFICATES, "")
@@ -326,15 +336,16 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=20, deadline=None)
 @given(value=JSON)
 def test_any_json_value_comes_back(
-    tmp_path_factory: pytest.TempPathFactory, value: object
+    tmp_path_factory: pytest.TempPathFactory, kind: str, value: object
 ) -> None:
     folder = tmp_path_factory.mktemp("json")
 
     async def there_and_back() -> object:
-        async with new_database(folder) as database:
+        async with Database(new_url(kind, folder)) as database:
             await database.preferences.put(StoredPreference("global", "x", value))
             (found,) = await database.preferences.all()
             return found.value

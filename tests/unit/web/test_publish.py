@@ -113,6 +113,13 @@ async def test_without_database_or_crl(place: Place) -> None:
     assert (await place.get(f"/{ID}.cer"))[0] == 200
 
 
+async def test_what_was_read_is_served_while_the_database_is_away(place: Place) -> None:
+    assert (await place.get())[0] == 200
+    place.broken = True
+    assert (await place.get())[:2] == (200, place.crl)
+    assert (await place.get("/00000000.crl"))[0] == 503
+
+
 async def test_more_connections_than_there_may_be_are_closed(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
