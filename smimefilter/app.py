@@ -25,7 +25,7 @@ from typing import Any, Final
 from smimefilter import __version__
 from smimefilter.base.errors import AdminError
 from smimefilter.base.settings import load_settings
-from smimefilter.config import Config, Listener, NextHop, rooted
+from smimefilter.config import Config, Listener, NextHop, Protocol, hand_over_file, rooted
 from smimefilter.fetch.net import GuardedNet
 from smimefilter.files.policies import PolicyFiles
 from smimefilter.flow.activity import Activity
@@ -37,6 +37,7 @@ from smimefilter.flow.crl_turns import Turns
 from smimefilter.flow.crls import CrlUpdates
 from smimefilter.flow.enrol import Bulk
 from smimefilter.flow.filter import Filter
+from smimefilter.flow.handover import Tries
 from smimefilter.flow.harvest import Harvest
 from smimefilter.flow.lookups import Lookups
 from smimefilter.flow.origin import Origins
@@ -70,6 +71,7 @@ from smimefilter.smtp.connect import probe
 from smimefilter.smtp.listener import MailListener
 from smimefilter.smtp.relay import SmtpRelay
 from smimefilter.store.database import Database
+from smimefilter.store.handover import SqliteHandOvers
 from smimefilter.trust.verdict import Purpose, Verdict
 from smimefilter.web.publish import Publisher
 
@@ -383,6 +385,8 @@ class Running:
             else None
         )
         witnesses = (self._activity, self._harvest, self._caretaker, self._meter)
+        self._hand_overs = _hand_overs(app.config)
+        self._tries = Tries(self._hand_overs, app.journal) if self._hand_overs else None
         self._helpers: list[asyncio.Task[None]] = []  # their trouble stops no mail
         self.keeper: asyncio.Task[None] | None = None  # keeps the snapshots current
         self.filter = Filter(
@@ -397,6 +401,7 @@ class Running:
             lookup_wait=app.config.fetch.mail_waits,
             authserv_id=app.authserv_id,
             challenges=ca.challenges,
+            tries=self._tries,
         )
         self.listeners = [
             MailListener(
@@ -405,6 +410,7 @@ class Running:
                 accept=self.filter.accept,
                 accounts=app.database.accounts,
                 abilities=self._relay.abilities,
+                told=self.filter.told,
             )
             for settings in app.config.listeners
         ]
@@ -416,6 +422,8 @@ class Running:
                 self._meter.show(self._app.config.metrics)
             if self.publisher is not None:
                 await self.publisher.start()
+            if self._hand_overs is not None:
+                self._hand_overs.open()
             for listener in self.listeners:
                 await listener.start()
         except BaseException:
@@ -449,6 +457,9 @@ class Running:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._lookups.close()
         self._office.relay.close()
+        if self._tries is not None and self._hand_overs is not None:
+            await self._tries.close()
+            await self._hand_overs.close()
         if isinstance(self._meter, PrometheusMeter):
             self._meter.hide()
         if self.publisher is not None:
@@ -460,6 +471,21 @@ class Running:
         systemd.reloading()
         await self._snapshots.reload_files()
         systemd.notify("READY=1")
+
+
+def _hand_overs(config: Config) -> SqliteHandOvers | None:
+    """The hand-over journal, not opened yet; None where there is LMTP only, which needs none.
+    Raises `AdminError`."""
+    if all(listener.protocol is Protocol.LMTP for listener in config.listeners):
+        return None
+    file = hand_over_file(config)
+    if file is None:
+        raise AdminError(
+            "a listener takes mail by SMTP, and there is no place for the hand-over journal",
+            where="hand-over",
+            mend="name a file on this host, such as /var/lib/smimefilter/hand-over.db",
+        )
+    return SqliteHandOvers(file, now)
 
 
 @asynccontextmanager

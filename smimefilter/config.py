@@ -196,6 +196,8 @@ class Config(Settings):
     )
     database: str = "sqlite+aiosqlite:///smimefilter.db"
     master_key: Path | None = None  # absent: the systemd credential `master-key`
+    # the journal of mails that came by SMTP; absent: beside a SQLite database
+    hand_over: Path | None = None
     policies: Path = Path("policies")
     # bytes of all its S/MIME layers together that one mail may have deciphered and hashed
     max_opened_size: Annotated[int, Field(gt=0)] = 167_772_160
@@ -221,6 +223,13 @@ def rooted(config: Config, folder: Path) -> Config:
     placed = _placed(config, folder)
     assert isinstance(placed, Config)
     return placed.model_copy(update={"database": database})
+
+
+def hand_over_file(config: Config) -> Path | None:
+    """The file of the hand-over journal; None where no place for it is said."""
+    if config.hand_over is not None or not config.database.startswith(_SQLITE):
+        return config.hand_over
+    return Path(config.database.removeprefix(_SQLITE)).with_name("hand-over.db")
 
 
 def _placed(value: object, folder: Path) -> object:

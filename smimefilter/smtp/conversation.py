@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Final, NoReturn, cast
 from aiosmtpd.smtp import SMTP, Session
 
 from smimefilter.base.errors import MailError
+from smimefilter.ports.handover import Heard
 
 from .deadline import Deadline
 from .syntax import Rejected
@@ -83,6 +84,10 @@ class Conversation(SMTP):
         self._writable.set()
         self._reading = True
         self._ended = False  # nothing more will be received
+        self._unheard = ""  # id of the mail whose one reply the client may not know
+        self._answered = False  # and that reply is among the gathered ones, or sent
+        self._heard = Heard.NO
+        self._said_quit = False
         self._held = 0  # octets of a large content that this session answers for
         self._deadline = Deadline(loop, self._timeout_cb)
 
@@ -103,6 +108,8 @@ class Conversation(SMTP):
     def data_received(self, data: bytes) -> None:
         """Feed the buffer; wake the conversation only when there is something to take."""
         ready = self._incoming.feed(data)
+        if self._heard is Heard.PERHAPS:
+            self._heard = Heard.YES
         if self._incoming.held > _LARGE:
             self._hold(self._incoming.held)
         if self._waiter is not None:
@@ -208,6 +215,8 @@ class Conversation(SMTP):
                 self._say("500 5.5.2 line too long")
                 continue
             if line is not None:
+                if self._heard is Heard.YES:
+                    self._tell()
                 return line
             await self._more()
 
@@ -263,16 +272,27 @@ class Conversation(SMTP):
             self._replies.append("")
             self.transport.write("\r\n".join(self._replies).encode())
             self._replies.clear()
+            if self._answered and self._heard is Heard.NO:
+                parting = self._said_quit and not self._ended
+                self._heard = Heard.YES if parting else Heard.PERHAPS
+
+    def _tell(self) -> None:
+        """Say what became of the reply to the last mail."""
+        identifier, heard = self._unheard, self._heard
+        self._unheard, self._answered, self._heard = "", False, Heard.NO
+        if identifier:
+            self.terms.told(identifier, heard)
 
     # ends and beginnings
 
     def _leave(self) -> None:
         self._deadline.close()
         self._hold(0)
-        self._sessions.leave(self)
         if self.transport is not None:
             self._send()
             self.transport.close()
+        self._tell()
+        self._sessions.leave(self)
 
     def _reset_timeout(self, duration: float | None = None) -> None:
         self._deadline.within(duration or self.terms.timeout)

@@ -23,7 +23,7 @@ from smimefilter.ports.stores import Accounts
 from .auth import Logins
 from .lmtp import LmtpSession
 from .session import SmtpSession
-from .terms import Abilities, Accept, Networks, OpenSessions, Terms
+from .terms import Abilities, Accept, Networks, OpenSessions, Terms, Told
 
 ROOM: Final = 512 * 1024 * 1024  # octets of large contents that may be received at once
 _BACKLOG: Final = 512
@@ -45,12 +45,13 @@ class MailListener:
         accept: Accept,
         accounts: Accounts | None = None,
         abilities: Abilities = lambda: None,
+        told: Told = lambda _id, _heard: None,
         reuse_port: bool = False,
         room: int = ROOM,
     ) -> None:
         self.settings = settings
         self.port = settings.port
-        self._terms = _terms(settings, hostname, accept, accounts, abilities)
+        self._terms = _terms(settings, hostname, accept, accounts, abilities, told)
         self._sessions = OpenSessions(
             settings.max_connections,
             settings.max_connections_per_client,
@@ -105,6 +106,7 @@ def _terms(
     accept: Accept,
     accounts: Accounts | None,
     abilities: Abilities,
+    told: Told,
 ) -> Terms:
     if settings.auth and (settings.tls is None or accounts is None):
         raise AdminError(
@@ -124,6 +126,7 @@ def _terms(
         tls=_server_context(settings.tls) if settings.tls else None,
         logins=Logins(accounts) if settings.auth and accounts is not None else None,
         abilities=abilities,
+        told=told,
     )
 
 

@@ -218,6 +218,7 @@ class SmtpSession(Conversation):
         self._say("354 end with <CR><LF>.<CR><LF>")
         try:
             self._replies += await self._answers()
+            self._answered = bool(self._unheard)
         finally:
             self._errors = 0
             self._hold(0)
@@ -228,6 +229,9 @@ class SmtpSession(Conversation):
             content = await self._content()
             transaction = self._transaction(content)
             del content
+            self._tell()  # a client that was ahead of our reply to the one before
+            if self.one_reply:
+                self._unheard = transaction.id
             return self._answers_to(await self.terms.accept(transaction))
         except Gone:
             raise
@@ -301,6 +305,7 @@ class SmtpSession(Conversation):
         """Good-bye."""
         if argument:
             raise Rejected("501 5.5.4 no argument, please")
+        self._said_quit = True
         self._part("221 2.0.0 bye")
 
     async def smtp_VRFY(self, argument: str) -> None:  # noqa: ARG002 - nothing is looked up

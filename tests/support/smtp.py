@@ -137,7 +137,12 @@ class Inbox:
 
 @contextlib.asynccontextmanager
 async def listening(
-    accept: Any = None, *, accounts: Any = None, abilities: Any = lambda: None, **settings: Any
+    accept: Any = None,
+    *,
+    accounts: Any = None,
+    abilities: Any = lambda: None,
+    told: Any = lambda _id, _heard: None,
+    **settings: Any,
 ) -> AsyncIterator[MailListener]:
     """A listener on a free port; `settings` are those of `config.Listener`."""
     settings = {"protocol": "smtp", "port": 0, **settings}
@@ -147,6 +152,7 @@ async def listening(
         accept=accept or Inbox(),
         accounts=accounts,
         abilities=abilities,
+        told=told,
     )
     await listener.start()
     try:
