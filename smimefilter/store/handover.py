@@ -31,6 +31,7 @@ KEPT: Final = timedelta(days=7)  # longer than mail servers try
 MOST: Final = 200_000  # entries: about 40 MB
 _PROVEN_FOR: Final = 5.0  # seconds
 _BUSY_TIMEOUT: Final = 10.0  # seconds another process is waited for
+_READ_TIMEOUT: Final = 500  # milliseconds: nothing else is done meanwhile, and it is rare
 _TIDIED_EVERY: Final = 256  # transactions
 _TROUBLE: Final = (sqlite3.Error, OSError)
 _TABLES: Final = """
@@ -82,12 +83,15 @@ class SqliteHandOvers:
         try:
             claims = self._path.with_name(f"{self._path.name}-claims")
             self._locks = os.open(claims, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._locks, fcntl.LOCK_EX)  # SQLite sets up a file for one at a time
             _make(self._path)
             self._writer = _connected(self._path)
             _look_at(self._writer)
             self._writer.executescript(_TABLES)
             self._reader = _connected(self._path)
+            self._reader.execute(f"PRAGMA busy_timeout={_READ_TIMEOUT}")
             self._tidy(self._writer)
+            fcntl.flock(self._locks, fcntl.LOCK_UN)
         except _TROUBLE as error:
             self._shut()
             raise AdminError(

@@ -163,6 +163,18 @@ async def test_claims_hold_between_processes_and_end_with_them(
     assert journal.claim(MAIL)
 
 
+async def test_processes_may_set_it_up_at_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _HOLDER, str(tmp_path / "h.db")]
+    pipe = asyncio.subprocess.PIPE
+    processes = [
+        await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
+        for _ in range(6)
+    ]
+    said = [await process.communicate() for process in processes]
+    assert all(process.returncode == 0 for process in processes)
+    assert sorted(out for out, _ in said)[-1] == b"True\n"
+
+
 async def test_a_write_is_proven_once_in_a_while(
     journal: SqliteHandOvers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
