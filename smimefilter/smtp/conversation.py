@@ -33,9 +33,14 @@ log = logging.getLogger(__name__)
 
 LINE_LIMIT: Final = 2048  # octets of a command with CRLF: room for ORCPT and long addresses
 ERROR_LIMIT: Final = 20  # refused commands, after which a client is sent away
+IDLE_LIMIT: Final = 10_000  # commands that lead nowhere; each one more counts as refused
+LEAST_RATE: Final = 1024  # octets of content a second, on average, beyond the timeout
+_TURN: Final = 100  # commands obeyed before others have their turn
 _LARGE: Final = 1 << 20  # octets, from where contents are counted
 _HANDSHAKE: Final = 30.0  # seconds
 _FOREIGN: Final = frozenset({"GET", "POST", "PUT", "CONNECT", "OPTIONS"})  # a browser's
+_TOO_MANY_ERRORS: Final = "421 4.7.0 too many errors"
+_IDLE: Final = frozenset({"NOOP", "RSET", "VRFY", "HELP", "HELO", "EHLO", "LHLO", "XFORWARD"})
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 Command = Callable[[Any, str], Awaitable[None]]
@@ -79,6 +84,10 @@ class Conversation(SMTP):
         self._incoming = Incoming(LINE_LIMIT, terms.max_message_size)
         self._replies: list[str] = []
         self._errors = 0
+        self._idle = 0  # commands since the last mail that lead nowhere
+        self._obeyed = 0  # commands since others had their turn
+        self._content_since = 0.0  # loop time; 0: no content is being received
+        self._content_octets = 0
         self._waiter: asyncio.Future[None] | None = None
         self._writable = asyncio.Event()
         self._writable.set()
@@ -115,8 +124,9 @@ class Conversation(SMTP):
         if self._waiter is not None:
             if ready:
                 self._wake()
-            else:
-                self._deadline.within(self.terms.timeout)
+            elif self._content_since:
+                self._content_octets += len(data)
+                self._deadline.within(self._patience())
         elif self._incoming.waiting > LINE_LIMIT and self.transport is not None:
             self._reading = False  # we are at work, the client has to wait
             self.transport.pause_reading()
@@ -166,7 +176,7 @@ class Conversation(SMTP):
             self._say(f"220 {self.hostname} {self.greeting} smimefilter")
             while self._errors < ERROR_LIMIT:
                 await self._obey(await self._line())
-            self._part("421 4.7.0 too many errors")
+            self._part(_TOO_MANY_ERRORS)
         except Gone:
             pass
         finally:
@@ -177,6 +187,8 @@ class Conversation(SMTP):
             text = line.decode()
             verb, _, argument = text.partition(" ")
             command = self.commands.get(verb.upper())
+            if verb.upper() in _IDLE:
+                self._lead_nowhere()
             if command is None or not text.isprintable():
                 command = self._odd(verb.upper(), text)
             await command(self, argument.strip(" "))
@@ -184,8 +196,11 @@ class Conversation(SMTP):
             raise
         except Rejected as rejection:
             # Arguments are not logged: they may be credentials.
-            log.warning("%s rejected for %s: %s", verb.upper()[:10], self.peer, rejection.reply)
+            what = verb.upper() if verb.upper() in self.commands else "command"
+            log.warning("%s rejected for %s: %s", what, self.peer, rejection.reply)
             self._say(rejection.reply)
+            if rejection.reply[0] == "4":
+                self._lead_nowhere()
         except UnicodeDecodeError:
             self._say("500 5.5.2 command is not UTF-8")
         except MailError as error:
@@ -204,8 +219,19 @@ class Conversation(SMTP):
             raise Rejected("500 5.5.1 command not recognized")
         return self.commands[verb]
 
+    def _lead_nowhere(self) -> None:
+        self._idle += 1
+        if self._idle > IDLE_LIMIT:
+            self._errors += 1
+
     async def _line(self) -> bytes:
-        """The next line of the client. Raises `Gone`."""
+        """The next line of the client, which has to be whole in time: a part of it makes no
+        difference. Raises `Gone`."""
+        self._obeyed += 1
+        if self._obeyed > _TURN:
+            self._obeyed = 0
+            await asyncio.sleep(0)
+        since = 0.0
         while True:
             if self._sessions.stopping and not self.in_transaction:
                 self._part("421 4.3.2 service is shutting down")
@@ -213,18 +239,40 @@ class Conversation(SMTP):
                 line = self._incoming.line()
             except LineTooLong:
                 self._say("500 5.5.2 line too long")
+                if self._errors >= ERROR_LIMIT:
+                    self._part(_TOO_MANY_ERRORS)
+                since = 0.0
                 continue
             if line is not None:
                 if self._heard is Heard.YES:
                     self._tell()
                 return line
-            await self._more()
+            since = since or self.loop.time()
+            await self._more(max(since + self.terms.timeout - self.loop.time(), 0))
 
-    async def _more(self) -> None:
-        """Send what was gathered, then wait for input, or for the client to read what was sent:
-        then there may be input already. Raises `Gone`."""
+    async def _content(self) -> bytes:
+        """The content that comes now. Raises `Gone`, `ContentTooLarge`, `ContentSwallowed`."""
+        self._incoming.expect_content()
+        self._content_since, self._content_octets = self.loop.time(), 0
+        try:
+            while (content := self._incoming.content()) is None:
+                await self._more(self._patience())
+        finally:
+            self._content_since = 0.0
+        return content
+
+    def _patience(self) -> float:
+        """Seconds that more of the content may take: a pause may be as long as the timeout, but
+        all pauses together do not last."""
+        lasting = self.loop.time() - self._content_since
+        grace = self._content_octets / LEAST_RATE
+        return min(self.terms.timeout, max(self.terms.timeout + grace - lasting, 0))
+
+    async def _more(self, seconds: float) -> None:
+        """Send what was gathered, then wait so long for input, or for the client to read what
+        was sent: then there may be input already. Raises `Gone`."""
         self._send()
-        self._deadline.within(self.terms.timeout)
+        self._deadline.within(seconds)
         if not self._writable.is_set():
             await self._writable.wait()
             return
