@@ -84,7 +84,7 @@ class Listener(Settings):
     # of one client; mail servers in `xforward_clients` speak for many and are not limited
     max_connections_per_client: Annotated[int, Field(gt=0)] = 20
     max_recipients: Annotated[int, Field(gt=0)] = 1000
-    timeout: Seconds = 300  # idle between commands and within DATA
+    timeout: Seconds = 300  # for a whole command, and for each pause within DATA
 
 
 class NextHop(Settings):

@@ -41,7 +41,7 @@ from smimefilter.plan.plan import Action, Copy, Decision, Plan
 from smimefilter.plan.snapshot import Moment
 from smimefilter.ports.handover import Heard
 from smimefilter.ports.journal import Journal, MailRecord
-from smimefilter.ports.relay import Outgoing, Relay
+from smimefilter.ports.relay import HasWays, Outgoing, Relay
 
 from .carry import Prepared
 from .challenges import ChallengeDesk
@@ -292,7 +292,7 @@ class _Way:
         assert self.plan is not None
         turn = asyncio.Semaphore(1)
         setbacks = 0
-        for number, copy in enumerate(self.plan.copies):
+        for number, copy in enumerate(self._steps(self.plan.copies)):
             if number:
                 await self._keep()
             await self._relay(copy, prepared, received, turn)
@@ -305,6 +305,19 @@ class _Way:
             if deferred and nothing_out:
                 self.settle_rest(deferred[-1])
                 return
+
+    def _steps(self, copies: Sequence[Copy]) -> Sequence[Copy]:
+        """The copies, by next hop where a next try will be known: what one of them has taken is
+        kept before another is asked."""
+        relay = self._by.relay
+        if self._try is None or not isinstance(relay, HasWays):
+            return copies
+        steps = []
+        for copy in copies:
+            ways = relay.ways([self._transaction.recipients[n] for n in copy.recipients])
+            for way in ways:
+                steps.append(copy._replace(recipients=tuple(copy.recipients[n] for n in way)))
+        return steps
 
     async def _relay(
         self, copy: Copy, prepared: Prepared, received: bytes, turn: asyncio.Semaphore

@@ -407,6 +407,25 @@ async def test_a_bad_next_hop_delays_the_mail(
     assert hop.contents.count(b"text\r\n") == (2 if stage == "END" else 1)
 
 
+@pytest.mark.parametrize("octets", [b"2", b"250-more\r\n"], ids=["a line", "lines"])
+async def test_a_next_hop_that_answers_in_octets_has_to_end_in_time(octets: bytes) -> None:
+    hop = Hop()
+    hop.on("RCPT", HANG)
+    async with hop.running():
+        relay = SmtpRelay(Config(next_hop=NextHop(port=hop.port, timeout=0.3)), "gw.test")
+        out = Outgoing("a@x.test", to("b@y.test"), [b"x\r\n"])
+        delivery = asyncio.create_task(relay.deliver(out))
+        async with asyncio.timeout(10):
+            while not delivery.done():
+                if "RCPT" in hop.verbs():
+                    hop.say(octets)
+                await asyncio.sleep(0.02)
+        (fate,) = await delivery
+        relay.close()
+    assert str(fate.status) in {"4.4.2", "4.5.0"}  # type: ignore[union-attr]
+    assert hop.contents == []
+
+
 async def test_a_next_hop_that_never_stops_talking_costs_little() -> None:
     hop = Hop()
     hop.on("RCPT", b"250-more\r\n" * 3_000_000)

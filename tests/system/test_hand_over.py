@@ -138,6 +138,26 @@ def test_killed_before_any_of_the_copies(office: Office, sink: Sink, held: str) 
         assert [event["settled"] for event in settled] == ([len(before)] if before else [])
 
 
+def test_killed_between_two_next_hops(stock: Stock, tmp_path: Path, sink: Sink) -> None:
+    """One copy, by two ways."""
+    here, there = DAVE, "dave@sub.clear.test"
+    with Sink() as other:
+        hops = {"inside": {"host": "127.0.0.1", "port": other.port}}
+        routes = {"sub.clear.test": "inside"}
+        office = Office(tmp_path / "a", stock, sink, **{"next-hops": hops, "routes": routes})
+        other.answer(Stage.RCPT, "450 4.2.1 held", times=1, delay=3600)
+        with office.program, office.sending(here, there):
+            office.program.wait_until(
+                lambda: f"RCPT TO:<{there}>" in other.commands, "the second way"
+            )
+            office.program.kill()
+        other.behave()
+        with office.program:
+            assert office.send(here, there) == 250
+        assert office.got() == once(here)
+        assert [mail.addresses for mail in other.mails] == [(there,)]
+
+
 def test_killed_while_the_sender_is_being_told(office: Office, sink: Sink) -> None:
     gate = Gate(sink, Stage.RCPT, ALICE)
     with office.program, office.sending(BOB, CAROL):

@@ -184,6 +184,25 @@ async def test_recipients_of_one_copy_may_fare_differently(gateway: Gateway) -> 
     assert gateway.hop.got == [DAVE, frank]
 
 
+class TwoWays(Hop):
+    """The first recipient goes another way than the rest."""
+
+    def ways(self, recipients: Sequence[Recipient]) -> list[list[int]]:
+        return [found for found in ([0], [*range(1, len(recipients))]) if found]
+
+
+async def test_what_one_next_hop_has_taken_is_kept_before_another_is_asked(
+    gateway: Gateway,
+) -> None:
+    gateway.hop = TwoWays()
+    people = [DAVE, "frank@clear.test", "gina@clear.test"]  # one copy
+    kept: list[int] = []
+    gateway.hop.before = lambda _: kept.append(rows(gateway))
+    assert await gateway.take(*people) == [OK] * 3
+    assert kept == [0, 1]
+    assert gateway.hop.got == people
+
+
 async def test_one_recipient_keeps_no_other_waiting(gateway: Gateway) -> None:
     """The first copy's deferral does not end the turn, for the next try will be known."""
     gateway.hop.says[BOB] = LATER
