@@ -29,7 +29,6 @@ from smimefilter.base.errors import TemporaryTrouble
 from smimefilter.message.wire import Message
 from smimefilter.ports.handover import HandOvers, Heard, Settled
 from smimefilter.ports.journal import Journal
-from smimefilter.ports.stores import StoreTrouble
 
 _FORM: Final = b"1"  # of the names; another one knows nothing of what these named
 
@@ -73,7 +72,7 @@ class Tries:
 
     async def close(self) -> None:
         """Wait for what is being written."""
-        await asyncio.gather(*self._tasks)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def keep(self, found: Try, fates: Sequence[Fate | None]) -> None:
         """Have the journal keep what is settled by now. That it cannot is told, and stops
@@ -83,7 +82,7 @@ class Tries:
     async def _done(self, identifier: str, work: Coroutine[None, None, None]) -> None:
         try:
             await work
-        except StoreTrouble as error:
+        except Exception as error:  # noqa: BLE001 - what was relayed was relayed
             self._journal.trouble("hand-over not written", error, id=identifier)
 
 

@@ -16,7 +16,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -176,16 +176,9 @@ class SqliteHandOvers:
         await done
 
     async def _write_all(self) -> None:
-        loop = asyncio.get_running_loop()
         while self._waiting:
             batch, self._waiting = self._waiting, []
-            trouble: StoreTrouble | None = None
-            try:
-                await asyncio.to_thread(self._commit, [change for change, _ in batch])
-                self._proven_until = loop.time() + _PROVEN_FOR
-            except _TROUBLE as error:
-                self._proven_until = 0.0
-                trouble = StoreTrouble(f"hand-over journal: {_said(error)}")
+            trouble = await self._committed([change for change, _ in batch])
             for _, done in batch:
                 if done.done():
                     continue  # whoever waited was cancelled
@@ -194,6 +187,16 @@ class SqliteHandOvers:
                 else:
                     done.set_exception(trouble)
         self._writing = None
+
+    async def _committed(self, changes: Sequence[_Change]) -> StoreTrouble | None:
+        """What stood against it, if anything did."""
+        try:
+            await asyncio.to_thread(self._commit, changes)
+        except Exception as error:  # noqa: BLE001 - whoever waits is told, whatever it is
+            self._proven_until = 0.0
+            return StoreTrouble(f"hand-over journal: {_said(error)}")
+        self._proven_until = asyncio.get_running_loop().time() + _PROVEN_FOR
+        return None
 
     def _commit(self, changes: Iterable[_Change]) -> None:
         """In a thread."""

@@ -170,7 +170,7 @@ async def test_processes_may_set_it_up_at_once(tmp_path: Path) -> None:
         await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
         for _ in range(6)
     ]
-    said = [await process.communicate() for process in processes]
+    said = [await process.communicate(b"") for process in processes]
     assert all(process.returncode == 0 for process in processes)
     assert max(out for out, _ in said) == b"True\n"
 
