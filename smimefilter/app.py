@@ -26,7 +26,15 @@ import uvloop
 from smimefilter import __version__
 from smimefilter.base.errors import AdminError
 from smimefilter.base.settings import load_settings
-from smimefilter.config import Config, Listener, NextHop, rooted, shared
+from smimefilter.config import (
+    Config,
+    Listener,
+    NextHop,
+    Protocol,
+    hand_over_file,
+    rooted,
+    shared,
+)
 from smimefilter.fetch.net import GuardedNet
 from smimefilter.files.policies import PolicyFiles
 from smimefilter.flow.activity import Activity
@@ -38,6 +46,7 @@ from smimefilter.flow.crl_turns import Turns
 from smimefilter.flow.crls import CrlUpdates
 from smimefilter.flow.enrol import Bulk
 from smimefilter.flow.filter import Filter
+from smimefilter.flow.handover import Tries
 from smimefilter.flow.harvest import Harvest
 from smimefilter.flow.lookups import Lookups
 from smimefilter.flow.origin import Origins
@@ -73,6 +82,7 @@ from smimefilter.smtp.listener import MailListener
 from smimefilter.smtp.relay import SmtpRelay
 from smimefilter.smtp.sockets import listening
 from smimefilter.store.database import Database
+from smimefilter.store.handover import SqliteHandOvers
 from smimefilter.trust.verdict import Purpose, Verdict
 from smimefilter.web.publish import Publisher
 from smimefilter.workers.assignment import ALONE, Assignment, inherited, read_assignment
@@ -409,6 +419,8 @@ class Running:
             else None
         )
         witnesses = (self._activity, self._harvest, self._caretaker, self._meter)
+        self._hand_overs = _hand_overs(app.config)
+        self._tries = Tries(self._hand_overs, app.journal) if self._hand_overs else None
         self._helpers: list[asyncio.Task[None]] = []  # their trouble stops no mail
         self.keeper: asyncio.Task[None] | None = None  # keeps the snapshots current
         self.filter = Filter(
@@ -423,6 +435,7 @@ class Running:
             lookup_wait=app.config.fetch.mail_waits,
             authserv_id=app.authserv_id,
             challenges=ca.challenges,
+            tries=self._tries,
         )
         limits = app.config.limits
         self._admission = Admission(
@@ -438,6 +451,7 @@ class Running:
                 accept=self.filter.accept,
                 accounts=app.database.accounts,
                 abilities=self._relay.abilities,
+                told=self.filter.told,
             )
             for settings in app.config.listeners
         ]
@@ -448,6 +462,8 @@ class Running:
             metrics = self._app.config.metrics if not self._part.numbers else None
             if isinstance(self._meter, PrometheusMeter) and metrics:
                 self._meter.show(metrics)
+            if self._hand_overs is not None:
+                self._hand_overs.open()
             given = [inherited(one) for one in self._part.sockets]
             for listener in self.listeners:
                 await listener.start(given.pop(0) if given else ())
@@ -484,6 +500,9 @@ class Running:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._lookups.close()
         self._office.relay.close()
+        if self._tries is not None and self._hand_overs is not None:
+            await self._tries.close()
+            await self._hand_overs.close()
         if isinstance(self._meter, PrometheusMeter):
             self._meter.hide()
         if self.publisher is not None:
@@ -500,6 +519,21 @@ class Running:
     async def reload(self) -> None:
         """Read policy files again, as SIGHUP asks for."""
         await self._snapshots.reload_files()
+
+
+def _hand_overs(config: Config) -> SqliteHandOvers | None:
+    """The hand-over journal, not opened yet; None where there is LMTP only, which needs none.
+    Raises `AdminError`."""
+    if all(listener.protocol is Protocol.LMTP for listener in config.listeners):
+        return None
+    file = hand_over_file(config)
+    if file is None:
+        raise AdminError(
+            "a listener takes mail by SMTP, and there is no place for the hand-over journal",
+            where="hand-over",
+            mend="name a file on this host, such as /var/lib/smimefilter/hand-over.db",
+        )
+    return SqliteHandOvers(file, now)
 
 
 @asynccontextmanager

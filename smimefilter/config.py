@@ -85,7 +85,7 @@ class Listener(Settings):
     # of one client; mail servers in `xforward_clients` speak for many and are not limited
     max_connections_per_client: Annotated[int, Field(gt=0)] = 20
     max_recipients: Annotated[int, Field(gt=0)] = 1000
-    timeout: Seconds = 300  # idle between commands and within DATA
+    timeout: Seconds = 300  # for a whole command, and for each pause within DATA
 
 
 class NextHop(Settings):
@@ -209,6 +209,8 @@ class Config(Settings):
     # may have a password in it
     database: Annotated[str, Field(repr=False)] = "sqlite+aiosqlite:///smimefilter.db"
     master_key: Path | None = None  # absent: the systemd credential `master-key`
+    # the journal of mails that came by SMTP; absent: beside a SQLite database
+    hand_over: Path | None = None
     policies: Path = Path("policies")
     # bytes of all its S/MIME layers together that one mail may have deciphered and hashed
     max_opened_size: Annotated[int, Field(gt=0)] = 167_772_160
@@ -244,6 +246,13 @@ def rooted(config: Config, folder: Path) -> Config:
     placed = _placed(config, folder)
     assert isinstance(placed, Config)
     return placed.model_copy(update={"database": database})
+
+
+def hand_over_file(config: Config) -> Path | None:
+    """The file of the hand-over journal; None where no place for it is said."""
+    if config.hand_over is not None or not config.database.startswith(_SQLITE):
+        return config.hand_over
+    return Path(config.database.removeprefix(_SQLITE)).with_name("hand-over.db")
 
 
 def _placed(value: object, folder: Path) -> object:

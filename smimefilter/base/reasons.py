@@ -110,6 +110,7 @@ class Because(StrEnum):
     HEADERS_RESTORED = "headers-restored"
     NOT_TAKEN_OPEN = "not-taken-open"
     UNDECRYPTABLE_REFUSED = "undecryptable-refused"
+    SETTLED_BEFORE = "settled-before"
 
 
 WORDING: Final[dict[Because, str]] = {
@@ -205,6 +206,7 @@ WORDING: Final[dict[Because, str]] = {
     Because.HEADERS_RESTORED: "header fields replaced by those that were protected",
     Because.FORGED_REPORT: "what looked like this gateway's report was removed",
     Because.UNDECRYPTABLE_REFUSED: "policy: refuse what cannot be decrypted",
+    Because.SETTLED_BEFORE: "done with at an earlier try of this mail: not done again",
 }
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -40,11 +40,13 @@ from smimefilter.plan.opened import Opening, OpeningRules
 from smimefilter.plan.outbound import outbound
 from smimefilter.plan.plan import Action, Copy, Decision, Plan
 from smimefilter.plan.snapshot import Moment
+from smimefilter.ports.handover import Heard
 from smimefilter.ports.journal import Journal, MailRecord
-from smimefilter.ports.relay import Outgoing, Relay
+from smimefilter.ports.relay import HasWays, Outgoing, Relay
 
 from .carry import Prepared
 from .challenges import ChallengeDesk
+from .handover import Tries, Try, is_about_one
 from .lookups import Lookups
 from .notices import tell_sender
 from .opening import BRIEF_OCTETS, Decrypted, MailReader, TakesLong
@@ -57,6 +59,7 @@ T = TypeVar("T")
 COPIES_AT_ONCE: Final = 4  # of one mail; each is in memory while it is relayed
 OPENED_AT_ONCE: Final = 4  # mails: each may take the memory of several of its size
 LOOKUP_ROUNDS: Final = 4  # an issuer may be missing that another one fetched leads to
+MOST_SETBACKS: Final = 3  # copies that a next hop in trouble has a mail's others wait after
 MAX_HOPS: Final = 50  # Received fields; RFC 5321 §6.3 asks for a large number
 TROUBLE: Final = Deferred(Status(4, "3.0"), "try again later")
 LOOP: Final = Refused(Status(5, "4.6"), "too many hops: this mail is going in circles")
@@ -81,10 +84,12 @@ class Filter:
         lookup_wait: float = 0.0,
         authserv_id: str = "",
         challenges: ChallengeDesk | None = None,
+        tries: Tries | None = None,
     ) -> None:
         """`lookups`: what verdicts miss may be fetched, and waited for so many seconds.
         `authserv_id`: the name that results are told under, that of the host if empty.
-        `challenges`: looks for mails that requests for certificates wait for."""
+        `challenges`: looks for mails that requests for certificates wait for.
+        `tries`: knows mails that come by SMTP once more."""
         self.authserv_id = authserv_id or hostname
         self.snapshots = snapshots
         self.relay = relay
@@ -96,6 +101,7 @@ class Filter:
         self.lookups = lookups
         self.lookup_wait = lookup_wait
         self.challenges = challenges
+        self.tries = tries
         self.opening = asyncio.Semaphore(OPENED_AT_ONCE)
 
     async def accept(self, transaction: Transaction) -> list[Fate]:
@@ -113,6 +119,8 @@ class Filter:
         except Exception as error:  # noqa: BLE001 - a defect delays a mail, it never bounces it
             way.settle_rest(TROUBLE)
             self.journal.trouble("mail deferred: defect", error, id=transaction.id)
+        finally:
+            await way.end()
         took = (time.perf_counter() - started) * 1000
         fates = way.settled()
         record = MailRecord(
@@ -120,6 +128,11 @@ class Filter:
         )
         self.journal.mail(record)
         return fates
+
+    def told(self, identifier: str, heard: Heard) -> None:
+        """What became of the reply to a mail."""
+        if self.tries is not None:
+            self.tries.told(identifier, heard)
 
 
 class _Found(NamedTuple):
@@ -143,6 +156,7 @@ class _Way:
         self._transaction = transaction
         self._fates: list[Fate | None] = [None] * len(transaction.recipients)
         self._decrypted = Decrypted()
+        self._try: Try | None = None
         self.plan: Plan | None = None
         self.revision = 0
         self.message_id = ""
@@ -170,11 +184,15 @@ class _Way:
         state, moment, plan, reader = found
         for position, decision in enumerate(plan.decisions):
             self._fates[position] = _planned(decision)
+        if transaction.one_reply:
+            plan = self.plan = await self._what_is_left(plan, mail.message)
         work = (plan.copies, mail.message, moment.now, secrets.token_hex(12), reader)
         prepared = await self._worked(state.carrier.prepare, *work)
         received = received_line(transaction.client, by.hostname, transaction.id, moment.now)
         if transaction.one_reply:
             await self._relay_in_turn(prepared, received)
+            if any(isinstance(fate, Refused) for fate in self._fates):
+                await self._keep()  # before a notice goes out
             fates = await tell_sender(
                 transaction, self.settled(), by.relay, host=by.hostname, now=moment.now
             )
@@ -235,18 +253,77 @@ class _Way:
         """The fates; what has none yet is deferred."""
         return [fate or TROUBLE for fate in self._fates]
 
+    async def _what_is_left(self, plan: Plan, message: Message) -> Plan:
+        """The plan without what an earlier try has done. Raises `StillUnderWay`,
+        `StoreTrouble`."""
+        by = self._by
+        if by.tries is None:
+            return plan
+        found = await self._worked(by.tries.begin, self._transaction, message)
+        if found is None:
+            return plan
+        found.open()
+        self._try = found
+        for position, fate in found.before.items():
+            self._fates[position] = fate
+        plan = without(plan, found.before)
+        if found.before:
+            about = {"settled": len(found.before), "recipients": len(plan.decisions)}
+            by.journal.note("mail came again", id=self._transaction.id, **about)
+        if plan.copies and len(plan.decisions) > 1:
+            await found.prove()
+        return plan
+
+    async def _keep(self) -> None:
+        if self._by.tries is not None and self._try is not None:
+            await self._by.tries.keep(self._try, self._fates)
+
+    async def end(self) -> None:
+        """The fates are final. A client that comes again finds them in the journal, and may
+        come from now on."""
+        tries, found = self._by.tries, self._try
+        if tries is None or found is None:
+            return
+        try:
+            if found.end(self.settled()):
+                await self._keep()
+            tries.answered(found)
+        finally:
+            found.close()
+
     async def _relay_in_turn(self, prepared: Prepared, received: bytes) -> None:
-        """One after the other; a deferral before anything was delivered ends it, so that the
-        client's next try starts from nothing and makes no duplicates."""
+        """One after the other. A deferral before anything was delivered ends it: the client's
+        next try starts from nothing and makes no duplicates. Where the next try will be known,
+        one recipient keeps no other waiting, and a few troubles of next hops end it."""
         assert self.plan is not None
         turn = asyncio.Semaphore(1)
-        for copy in self.plan.copies:
+        setbacks = 0
+        for number, copy in enumerate(self._steps(self.plan.copies)):
+            if number:
+                await self._keep()
             await self._relay(copy, prepared, received, turn)
             nothing_out = not any(isinstance(fate, Delivered) for fate in self._fates)
-            deferred = next((fate for fate in self._fates if isinstance(fate, Deferred)), None)
+            deferred = [fate for fate in self._fates if isinstance(fate, Deferred)]
+            if self._try is not None:
+                fates = [self._fates[position] for position in copy.recipients]
+                setbacks += any(isinstance(f, Deferred) and not is_about_one(f) for f in fates)
+                nothing_out = setbacks >= MOST_SETBACKS
             if deferred and nothing_out:
-                self.settle_rest(deferred)
+                self.settle_rest(deferred[-1])
                 return
+
+    def _steps(self, copies: Sequence[Copy]) -> Sequence[Copy]:
+        """The copies, by next hop where a next try will be known: what one of them has taken is
+        kept before another is asked."""
+        relay = self._by.relay
+        if self._try is None or not isinstance(relay, HasWays):
+            return copies
+        steps = []
+        for copy in copies:
+            ways = relay.ways([self._transaction.recipients[n] for n in copy.recipients])
+            for way in ways:
+                steps.append(copy._replace(recipients=tuple(copy.recipients[n] for n in way)))
+        return steps
 
     async def _relay(
         self, copy: Copy, prepared: Prepared, received: bytes, turn: asyncio.Semaphore
@@ -312,6 +389,23 @@ class _Way:
             params=params,
             client=transaction.client,
         )
+
+
+def without(plan: Plan, before: Container[int]) -> Plan:
+    """The plan without copies for recipients whom an earlier try has settled."""
+    if not any(position in before for position in range(len(plan.decisions))):
+        return plan
+    copies = []
+    for copy in plan.copies:
+        left = tuple(position for position in copy.recipients if position not in before)
+        if left:
+            copies.append(copy._replace(recipients=left))
+    why = Reason(Because.SETTLED_BEFORE)
+    decisions = tuple(
+        known._replace(reasons=(*known.reasons, why)) if position in before else known
+        for position, known in enumerate(plan.decisions)
+    )
+    return plan._replace(copies=tuple(copies), decisions=decisions)
 
 
 def _message(content: bytes) -> Message:

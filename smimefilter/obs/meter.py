@@ -14,6 +14,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 
 from smimefilter.base.envelope import Deferred, Delivered, Fate, Notified, Refused
+from smimefilter.base.reasons import Because
 from smimefilter.config import Metrics
 from smimefilter.ports.journal import MailRecord
 
@@ -32,6 +33,11 @@ class PrometheusMeter:
             "smimefilter_recipients",
             "Recipients of mails, by what was decided and what became of it",
             ("action", "fate"),
+            registry=registry,
+        )
+        self._settled_before = Counter(
+            "smimefilter_recipients_settled_before",
+            "Recipients of mails that came again, who were done with already",
             registry=registry,
         )
         self._seconds = Histogram(
@@ -92,6 +98,8 @@ class PrometheusMeter:
         for decision, fate in zip(decisions, record.fates, strict=True):
             action = decision.action.value if decision else "none"
             self._recipients.labels(action, _word(fate)).inc()
+            if decision and any(r.because is Because.SETTLED_BEFORE for r in decision.reasons):
+                self._settled_before.inc()
         self._seconds.observe(record.milliseconds / 1000)
 
     def concerns(self, found: Mapping[tuple[str, str], int]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from smimefilter.base.envelope import Client, Fate, Recipient
 
@@ -25,3 +25,11 @@ class Relay(Protocol):
     async def deliver(self, outgoing: Outgoing) -> list[Fate]:
         """One fate for each recipient, in order. Never raises for trouble of the next hop:
         that is a `Deferred` or a `Refused`."""
+
+
+@runtime_checkable
+class HasWays(Protocol):
+    """A relay that takes recipients to several next hops."""
+
+    def ways(self, recipients: Sequence[Recipient]) -> list[list[int]]:
+        """The positions of those that go out in one go, each group by its own next hop."""

@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Final, NoReturn, cast
 from aiosmtpd.smtp import SMTP, Session
 
 from smimefilter.base.errors import MailError
+from smimefilter.ports.handover import Heard
 
 from .admission import Ticket
 from .deadline import Deadline
@@ -35,8 +36,13 @@ LINE_LIMIT: Final = 2048  # octets of a command with CRLF: room for ORCPT and lo
 ERROR_LIMIT: Final = 20  # refused commands, after which a client is sent away
 SLACK: Final = 4096  # octets that a content may have beyond what was declared, uncounted
 IDLE: Final = 3.0  # seconds without a word, after which a client goes when we retire
+IDLE_LIMIT: Final = 10_000  # commands that lead nowhere; each one more counts as refused
+LEAST_RATE: Final = 1024  # octets of content a second, on average, beyond the timeout
+_TURN: Final = 100  # commands obeyed before others have their turn
 _HANDSHAKE: Final = 30.0  # seconds
 _FOREIGN: Final = frozenset({"GET", "POST", "PUT", "CONNECT", "OPTIONS"})  # a browser's
+_TOO_MANY_ERRORS: Final = "421 4.7.0 too many errors"
+_IDLE: Final = frozenset({"NOOP", "RSET", "VRFY", "HELP", "HELO", "EHLO", "LHLO", "XFORWARD"})
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 Command = Callable[[Any, str], Awaitable[None]]
@@ -80,12 +86,20 @@ class Conversation(SMTP):
         self._incoming = Incoming(LINE_LIMIT, terms.max_message_size)
         self._replies: list[str] = []
         self._errors = 0
+        self._idle = 0  # commands since the last mail that lead nowhere
+        self._obeyed = 0  # commands since others had their turn
+        self._content_since = 0.0  # loop time; 0: no content is being received
+        self._content_octets = 0
         self._waiter: asyncio.Future[None] | None = None
         self._writable = asyncio.Event()
         self._writable.set()
         self._reading = True
         self._ended = False  # nothing more will be received
         self._ticket: Ticket | None = None  # of the mail that has a place
+        self._unheard = ""  # id of the mail whose one reply the client may not know
+        self._answered = False  # and that reply is among the gathered ones, or sent
+        self._heard = Heard.NO
+        self._said_quit = False
         self._deadline = Deadline(loop, self._timeout_cb)
 
     # what the transport tells
@@ -108,14 +122,17 @@ class Conversation(SMTP):
     def data_received(self, data: bytes) -> None:
         """Feed the buffer; wake the conversation only when there is something to take."""
         ready = self._incoming.feed(data)
+        if self._heard is Heard.PERHAPS:
+            self._heard = Heard.YES
         ticket, held = self._ticket, self._incoming.held
         if ticket is not None and held > ticket.octets + SLACK and not ticket.grow(held):
             self._incoming.swallow()
         if self._waiter is not None:
             if ready:
                 self._wake()
-            else:
-                self._deadline.within(self.terms.timeout)
+            elif self._content_since:
+                self._content_octets += len(data)
+                self._deadline.within(self._patience())
         elif self._incoming.waiting > LINE_LIMIT and self.transport is not None:
             self._reading = False  # we are at work, the client has to wait
             self.transport.pause_reading()
@@ -166,7 +183,7 @@ class Conversation(SMTP):
             self._say(f"220 {self.hostname} {self.greeting} smimefilter")
             while self._errors < ERROR_LIMIT:
                 await self._obey(await self._line())
-            self._part("421 4.7.0 too many errors")
+            self._part(_TOO_MANY_ERRORS)
         except Gone:
             pass
         finally:
@@ -177,6 +194,8 @@ class Conversation(SMTP):
             text = line.decode()
             verb, _, argument = text.partition(" ")
             command = self.commands.get(verb.upper())
+            if verb.upper() in _IDLE:
+                self._lead_nowhere()
             if command is None or not text.isprintable():
                 command = self._odd(verb.upper(), text)
             await command(self, argument.strip(" "))
@@ -184,8 +203,11 @@ class Conversation(SMTP):
             raise
         except Rejected as rejection:
             # Arguments are not logged: they may be credentials.
-            log.warning("%s rejected for %s: %s", verb.upper()[:10], self.peer, rejection.reply)
+            what = verb.upper() if verb.upper() in self.commands else "command"
+            log.warning("%s rejected for %s: %s", what, self.peer, rejection.reply)
             self._say(rejection.reply)
+            if rejection.reply[0] == "4":
+                self._lead_nowhere()
         except UnicodeDecodeError:
             self._say("500 5.5.2 command is not UTF-8")
         except MailError as error:
@@ -204,8 +226,19 @@ class Conversation(SMTP):
             raise Rejected("500 5.5.1 command not recognized")
         return self.commands[verb]
 
+    def _lead_nowhere(self) -> None:
+        self._idle += 1
+        if self._idle > IDLE_LIMIT:
+            self._errors += 1
+
     async def _line(self) -> bytes:
-        """The next line of the client. Raises `Gone`."""
+        """The next line of the client, which has to be whole in time: a part of it makes no
+        difference. Raises `Gone`."""
+        self._obeyed += 1
+        if self._obeyed > _TURN:
+            self._obeyed = 0
+            await asyncio.sleep(0)
+        since = 0.0
         while True:
             if self._sessions.stopping and not self.in_transaction:
                 self._part("421 4.3.2 service is shutting down")
@@ -213,17 +246,41 @@ class Conversation(SMTP):
                 line = self._incoming.line()
             except LineTooLong:
                 self._say("500 5.5.2 line too long")
+                if self._errors >= ERROR_LIMIT:
+                    self._part(_TOO_MANY_ERRORS)
+                since = 0.0
                 continue
             if line is not None:
+                if self._heard is Heard.YES:
+                    self._tell()
                 return line
-            await self._more()
+            since = since or self.loop.time()
+            await self._more(max(since + self.terms.timeout - self.loop.time(), 0))
 
-    async def _more(self) -> None:
-        """Send what was gathered, then wait for input, or for the client to read what was sent:
-        then there may be input already. Raises `Gone`."""
+    async def _content(self) -> bytes:
+        """The content that comes now. Raises `Gone`, `ContentTooLarge`, `ContentSwallowed`."""
+        self._incoming.expect_content()
+        self._content_since, self._content_octets = self.loop.time(), 0
+        try:
+            while (content := self._incoming.content()) is None:
+                await self._more(self._patience())
+        finally:
+            self._content_since = 0.0
+        return content
+
+    def _patience(self) -> float:
+        """Seconds that more of the content may take: a pause may be as long as the timeout, but
+        all pauses together do not last."""
+        lasting = self.loop.time() - self._content_since
+        grace = self._content_octets / LEAST_RATE
+        return min(self.terms.timeout, max(self.terms.timeout + grace - lasting, 0))
+
+    async def _more(self, seconds: float) -> None:
+        """Send what was gathered, then wait so long for input, or for the client to read what
+        was sent: then there may be input already. Raises `Gone`."""
         self._send()
         idle = self._sessions.retiring and not self.in_transaction
-        self._deadline.within(min(IDLE, self.terms.timeout) if idle else self.terms.timeout)
+        self._deadline.within(min(IDLE, seconds) if idle else seconds)
         if not self._writable.is_set():
             await self._writable.wait()
             return
@@ -270,16 +327,27 @@ class Conversation(SMTP):
             self._replies.append("")
             self.transport.write("\r\n".join(self._replies).encode())
             self._replies.clear()
+            if self._answered and self._heard is Heard.NO:
+                parting = self._said_quit and not self._ended
+                self._heard = Heard.YES if parting else Heard.PERHAPS
+
+    def _tell(self) -> None:
+        """Say what became of the reply to the last mail."""
+        identifier, heard = self._unheard, self._heard
+        self._unheard, self._answered, self._heard = "", False, Heard.NO
+        if identifier:
+            self.terms.told(identifier, heard)
 
     # ends and beginnings
 
     def _leave(self) -> None:
         self._deadline.close()
         self._give_place_back()
-        self._sessions.leave(self)
         if self.transport is not None:
             self._send()
             self.transport.close()
+        self._tell()
+        self._sessions.leave(self)
 
     def _reset_timeout(self, duration: float | None = None) -> None:
         self._deadline.within(duration or self.terms.timeout)

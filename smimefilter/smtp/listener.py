@@ -26,7 +26,7 @@ from .auth import Logins
 from .lmtp import LmtpSession
 from .session import SmtpSession
 from .sockets import BACKLOG, listening
-from .terms import Abilities, Accept, Networks, OpenSessions, Terms
+from .terms import Abilities, Accept, Networks, OpenSessions, Terms, Told
 
 
 class MailListener:
@@ -42,6 +42,7 @@ class MailListener:
         abilities: Abilities = lambda: None,
         admission: Admission | None = None,
         board: Board | None = None,
+        told: Told = lambda _id, _heard: None,
     ) -> None:
         """`admission`: to the places for mail that all listeners share. `board`: where there
         are other processes that listen on the same sockets."""
@@ -49,7 +50,7 @@ class MailListener:
         self.settings = settings
         self.port = settings.port
         admission = admission or Admission()
-        self._terms = _terms(settings, hostname, accept, accounts, abilities, admission)
+        self._terms = _terms(settings, hostname, accept, accounts, abilities, admission, told)
         self._sessions = OpenSessions(
             settings.max_connections,
             settings.max_connections_per_client,
@@ -115,6 +116,7 @@ def _terms(
     accounts: Accounts | None,
     abilities: Abilities,
     admission: Admission,
+    told: Told,
 ) -> Terms:
     if settings.auth and (settings.tls is None or accounts is None):
         raise AdminError(
@@ -135,6 +137,7 @@ def _terms(
         tls=_server_context(settings.tls) if settings.tls else None,
         logins=Logins(accounts) if settings.auth and accounts is not None else None,
         abilities=abilities,
+        told=told,
     )
 
 

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Final
 
 from smimefilter.base.address import BadAddress, domain_key, domain_of
-from smimefilter.base.envelope import Deferred, Fate
+from smimefilter.base.envelope import Deferred, Fate, Recipient
 from smimefilter.base.errors import AdminError, Status
 from smimefilter.config import Config
 from smimefilter.ports.relay import Outgoing
@@ -52,15 +52,23 @@ class SmtpRelay:
         """One fate for each recipient, in order."""
         if outgoing.next_hop or not self._routes:
             return await self._deliver_to(outgoing.next_hop, outgoing)
-        ways: dict[str, list[int]] = {}
-        for position, recipient in enumerate(outgoing.recipients):
-            ways.setdefault(self._route(recipient.address), []).append(position)
+        ways = self._ways(outgoing.recipients)
         fates: dict[int, Fate] = {}
         parts = [_part(outgoing, positions) for positions in ways.values()]
         results = await asyncio.gather(*map(self._deliver_to, ways, parts))
         for positions, result in zip(ways.values(), results, strict=True):
             fates.update(zip(positions, result, strict=True))
         return [fates[position] for position in range(len(outgoing.recipients))]
+
+    def ways(self, recipients: Sequence[Recipient]) -> list[list[int]]:
+        """The positions of recipients, by next hop."""
+        return list(self._ways(recipients).values())
+
+    def _ways(self, recipients: Sequence[Recipient]) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for position, recipient in enumerate(recipients):
+            found.setdefault(self._route(recipient.address), []).append(position)
+        return found
 
     async def get_acquainted(self) -> None:
         """Connect to the default next hop, and try until it answers: what it can do is what

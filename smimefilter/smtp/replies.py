@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from smimefilter.base.envelope import Deferred, Delivered, Fate, Refused
 from smimefilter.base.errors import Status
 
-LONGEST: Final = 65_536  # octets of one reply
+LONGEST: Final = 65_536  # octets of one reply, about
 SERVICE_CLOSING: Final = 421
 CONTENT_WANTED: Final = 354
 _CODES: Final = frozenset(str(code) for code in range(200, 600))
@@ -80,8 +80,10 @@ class ReplyReader:
         whole, line_end, self._rest = (self._rest + data).rpartition(b"\n")
         replies: list[Reply] = []
         if line_end:
-            self._size += len(whole)
             for line in whole.decode("utf-8", "replace").split("\n"):
+                self._size += len(line) + 1
+                if self._size > LONGEST:
+                    raise Garbage
                 code, separator = line[:3], line[3:4]
                 if code not in _CODES or separator not in _SEPARATORS:
                     raise Garbage

@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
+from typing import Final, NoReturn
 
 import aiosmtpd.smtp
 
@@ -30,6 +31,8 @@ from .wire import ContentSwallowed, ContentTooLarge
 
 log = logging.getLogger(__name__)
 
+_FULL: Final = "452 4.5.3 too many recipients"
+
 
 class Envelope(aiosmtpd.smtp.Envelope):
     """The transaction so far; without a `mail_from` there is none."""
@@ -39,6 +42,7 @@ class Envelope(aiosmtpd.smtp.Envelope):
         self.params: tuple[str, ...] = ()
         self.smtp_utf8 = False
         self.recipients: list[Recipient] = []
+        self.overflowed = False  # there were more recipients than are taken
 
 
 class SmtpSession(Conversation):
@@ -192,11 +196,20 @@ class SmtpSession(Conversation):
         if argument[:3].upper() != "TO:":
             raise Rejected("501 5.5.4 syntax: RCPT TO:<address>")
         if len(envelope.recipients) >= self.terms.max_recipients:
-            raise Rejected("452 4.5.3 too many recipients")
+            self._one_too_many(envelope)
+            return
         address, params = recipient_path(argument[3:], smtputf8=envelope.smtp_utf8)
         self._only_extended(params)
         envelope.recipients.append(Recipient(address, params))
         self._say("250 2.1.5 Ok")
+
+    def _one_too_many(self, envelope: Envelope) -> None:
+        """The client brings it again with the next mail. The log has it once a mail."""
+        if not envelope.overflowed:
+            envelope.overflowed = True
+            raise Rejected(_FULL)
+        self._say(_FULL)
+        self._lead_nowhere()
 
     def _only_extended(self, params: tuple[str, ...]) -> None:
         if params and not self.session.extended_smtp:
@@ -212,15 +225,19 @@ class SmtpSession(Conversation):
     async def smtp_DATA(self, argument: str) -> None:
         """The content; the mail is handed over and answered."""
         if argument:
-            raise Rejected("501 5.5.4 no argument, please")
+            self._refuse_data("501 5.5.4 no argument, please")
         if not self.envelope.recipients:
-            raise Rejected("503 5.5.1 no valid recipients")
-        await self._find_place()
+            self._refuse_data("503 5.5.1 no valid recipients")
+        try:
+            await self._find_place()
+        except Rejected as rejection:
+            self._refuse_data(rejection.reply)
         self._say("354 end with <CR><LF>.<CR><LF>")
         try:
             self._replies += await self._answers()
+            self._answered = bool(self._unheard)
         finally:
-            self._errors = 0
+            self._errors = self._idle = 0
             self._give_place_back()
             self._start_over()
 
@@ -235,11 +252,25 @@ class SmtpSession(Conversation):
         admission = self.terms.admission
         self._ticket = await admission.enter(first, octets, limited=not mail_server)
 
+    def _refuse_data(self, reply: str) -> NoReturn:
+        """A client that did not wait for the answer has sent a content after it, which is never
+        taken for commands. Raises `Rejected`, `Gone`."""
+        if self._incoming.waiting:
+            self._part(reply)
+        raise Rejected(reply)
+
+    async def smtp_BDAT(self, argument: str) -> None:  # noqa: ARG002 - not taken at any size
+        """Not offered; its content comes along with it, and is never taken for commands."""
+        self._part("502 5.5.1 BDAT is not offered")
+
     async def _answers(self) -> list[str]:
         try:
             content = await self._content()
             transaction = self._transaction(content)
             del content
+            self._tell()  # a client that was ahead of our reply to the one before
+            if self.one_reply:
+                self._unheard = transaction.id
             return self._answers_to(await self.terms.accept(transaction))
         except Gone:
             raise
@@ -254,12 +285,6 @@ class SmtpSession(Conversation):
             reply = "451 4.3.0 try again later"
         log.warning("DATA rejected for %s: %s", self.peer, reply)
         return self._answers_alike(reply)
-
-    async def _content(self) -> bytes:
-        self._incoming.expect_content()
-        while (content := self._incoming.content()) is None:
-            await self._more()
-        return content
 
     def _transaction(self, content: bytes) -> Transaction:
         envelope = self.envelope
@@ -313,6 +338,7 @@ class SmtpSession(Conversation):
         """Good-bye."""
         if argument:
             raise Rejected("501 5.5.4 no argument, please")
+        self._said_quit = True
         self._part("221 2.0.0 bye")
 
     async def smtp_VRFY(self, argument: str) -> None:  # noqa: ARG002 - nothing is looked up

@@ -16,12 +16,14 @@ from functools import lru_cache
 from typing import Protocol
 
 from smimefilter.base.envelope import Fate, Transaction
+from smimefilter.ports.handover import Heard
 
 from .admission import Admission
 from .auth import Logins
 
 Accept = Callable[[Transaction], Awaitable[Sequence[Fate]]]
 Abilities = Callable[[], Container[str] | None]
+Told = Callable[[str, Heard], None]
 
 
 class Networks:
@@ -61,6 +63,7 @@ class Terms:
     originating: bool = False  # mail that is taken here is from our own people
     tls: ssl.SSLContext | None = None
     logins: Logins | None = None
+    told: Told = lambda _id, _heard: None  # what became of the one reply to a mail
     abilities: Abilities = lambda: None  # EHLO keywords of the next hop; None: not known yet
 
 

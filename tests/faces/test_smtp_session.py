@@ -58,7 +58,7 @@ FIRST = [
     ("QUIT", "221 2.0.0"),
     ("STARTTLS", "502 5.5.1"),
     ("AUTH PLAIN AGEAYg==", "502 5.5.1"),
-    ("BDAT 10", "500 5.5.1"),
+    ("BDAT 10", "502 5.5.1"),
     ("", "500 5.5.1"),
     (" ", "500 5.5.1"),
     ("GET / HTTP/1.1", "421 4.7.0"),
@@ -586,7 +586,7 @@ async def test_a_client_that_leaves_does_not_stop_its_delivery() -> None:
 async def test_a_client_that_runs_ahead_has_to_wait() -> None:
     inbox = Slowly()
     async with listening(inbox) as listener, Line.to(listener.port) as line:
-        line.send(MAIL + CONTENT + b"NOOP\r\n" * 500_000)
+        line.send(MAIL + CONTENT + (b"NOOP " + b"x" * 2000 + b"\r\n") * 9000)
         await inbox.begun.wait()
         await asyncio.sleep(0.2)
         (session,) = listener._sessions.each()
@@ -595,7 +595,7 @@ async def test_a_client_that_runs_ahead_has_to_wait() -> None:
         inbox.go_on.set()
         line.send(b"QUIT\r\n")
         said = await line.reader.read()
-    assert said.count(b"250 2.0.0 Ok\r\n") == 500_000
+    assert said.count(b"250 2.0.0 Ok\r\n") == 9000
     assert said.endswith(b"221 2.0.0 bye\r\n")
 
 

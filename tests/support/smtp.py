@@ -149,6 +149,7 @@ async def listening(
     accounts: Any = None,
     abilities: Any = lambda: None,
     admission: Any = None,
+    told: Any = lambda _id, _heard: None,
     **settings: Any,
 ) -> AsyncIterator[MailListener]:
     """A listener on a free port; `settings` are those of `config.Listener`."""
@@ -160,6 +161,7 @@ async def listening(
         accounts=accounts,
         abilities=abilities,
         admission=admission,
+        told=told,
     )
     await listener.start()
     try:
