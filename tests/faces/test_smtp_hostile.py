@@ -167,9 +167,9 @@ async def test_so_has_a_content() -> None:
 @both_loops
 async def test_a_content_that_keeps_coming_may_take_longer() -> None:
     inbox = Inbox()
-    async with at_content(inbox, timeout=0.3) as line:
+    async with at_content(inbox, timeout=0.8) as line:
         loop = asyncio.get_running_loop()
-        end = loop.time() + 1
+        end = loop.time() + 1.2
         while loop.time() < end:
             line.send(b"x" * 998 + b"\r\n")
             await asyncio.sleep(0.02)
@@ -180,11 +180,11 @@ async def test_a_content_that_keeps_coming_may_take_longer() -> None:
 
 async def test_a_listener_that_stops_lets_a_long_content_end() -> None:
     inbox = Inbox()
-    async with listening(inbox, timeout=0.3) as listener, Line.to(listener.port) as line:
+    async with listening(inbox, timeout=0.8) as listener, Line.to(listener.port) as line:
         await line.reply()
         await line.dialogue(HELLO, SENDER, RECIPIENT, ("DATA", "354"))
         loop = asyncio.get_running_loop()
-        end = loop.time() + 0.5
+        end = loop.time() + 1.2
         stopping = None
         while loop.time() < end:
             line.send(b"x" * 998 + b"\r\n")
@@ -389,7 +389,7 @@ async def test_a_bad_next_hop_delays_the_mail(
     if stage == "EHLO":
         hop.on("HELO", GARBAGE[what], GARBAGE[what])
     async with hop.running():
-        settings = NextHop(port=hop.port, timeout=0.3, connect_timeout=0.3)
+        settings = NextHop(port=hop.port, timeout=0.8, connect_timeout=0.8)
         relay = SmtpRelay(Config(next_hop=settings), "gw.test")
 
         async def accept(mail: Transaction) -> Sequence[Fate]:
