@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PYTHONS := python3.13 python3.12 python3.11 python3
 SYSTEM_PACKAGES := postfix gnupg gpg-agent gpgsm libnss3-tools openssl swaks \
 	libnet-ssleay-perl systemd slapd ldap-utils libcrypt-smime-perl s-nail \
-	default-jdk-headless libbcmail-java libbcpkix-java libmail-java
+	default-jdk-headless libbcmail-java libbcpkix-java libmail-java softhsm2
 BUILD_PACKAGES := gcc libc6-dev libldap-dev libsasl2-dev swig libssl-dev
 LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-header --no-emit-index-url

@@ -2,13 +2,15 @@
 
 A key is unwrapped when it is first used and kept for the next mail, up to a limit. Its blob is
 authenticated and the key in it was checked when it was imported, so it is loaded unchecked.
+What is wrapped may be a reference to a key in the PKCS#11 token instead: that is opened by
+`token.py`, and looked for in the token each time it is asked for.
 
 Raises `KeyTrouble`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -17,17 +19,29 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from smimefilter.base.errors import KeyTrouble
-from smimefilter.ports.keys import PRIVATE_KEY, Sealer
+from smimefilter.ports.keys import PRIVATE_KEY, InToken, Sealer, TokenKey
 
 KEPT: Final = 4096  # unwrapped keys; one takes some 10 KB
+
+
+def no_token(_: TokenKey) -> PrivateKeyTypes:
+    """A key in a token where there is none."""
+    raise KeyTrouble("it is in a PKCS#11 token, and the settings name none (`token:`)")
 
 
 class KeyVault:
     """Unwraps keys and keeps those used last. One for a process, shared by its key rings."""
 
-    def __init__(self, master: Sealer, kept: int = KEPT) -> None:
+    def __init__(
+        self,
+        master: Sealer,
+        kept: int = KEPT,
+        in_token: Callable[[TokenKey], PrivateKeyTypes] = no_token,
+    ) -> None:
+        """`in_token` makes a key of what refers to one in the token."""
         self._master: Final = master
-        self.private_key: Final = lru_cache(maxsize=kept)(self._unwrapped)
+        self._in_token: Final = in_token
+        self.private_key: Final = lru_cache(maxsize=kept)(self.unwrapped)
 
     def __repr__(self) -> str:
         return "<KeyVault>"
@@ -36,12 +50,16 @@ class KeyVault:
         """The key ring of a snapshot: certificate thumbprint → wrapped key."""
         return WrappedKeyRing(self, blobs)
 
-    def _unwrapped(self, thumbprint: str, blob: bytes) -> PrivateKeyTypes:
+    def unwrapped(self, thumbprint: str, blob: bytes) -> PrivateKeyTypes:
+        """The key of a certificate, not kept. Raises `KeyTrouble`."""
         try:
             plain = self._master.open(PRIVATE_KEY, thumbprint, blob)
         except KeyTrouble as error:
             raise KeyTrouble(f"private key of {thumbprint[:16]}: {error}") from None
         try:
+            referred = TokenKey.of(plain)
+            if referred is not None:
+                return self._in_token(referred)
             return load_der_private_key(plain, None, unsafe_skip_rsa_key_validation=True)
         except (ValueError, TypeError, UnsupportedAlgorithm):
             raise KeyTrouble(f"the private key of {thumbprint[:16]} cannot be read") from None
@@ -63,8 +81,22 @@ class WrappedKeyRing:
         """Whether there is a key, without unwrapping it."""
         return thumbprint in self._blobs
 
+    def in_token(self, thumbprint: str) -> bool:
+        """Whether there is one that is in the token; the token is not asked."""
+        try:
+            return self.has(thumbprint) and isinstance(self._kept(thumbprint), InToken)
+        except KeyTrouble:  # told where it is used
+            return False
+
     def private_key(self, thumbprint: str) -> PrivateKeyTypes:
-        """The key, unwrapped on first use and kept. Raises `KeyTrouble`."""
+        """The key, unwrapped on first use and kept; one in the token is there now. Raises
+        `KeyTrouble`."""
+        key = self._kept(thumbprint)
+        if isinstance(key, InToken):
+            key.check()
+        return key
+
+    def _kept(self, thumbprint: str) -> PrivateKeyTypes:
         blob = self._blobs.get(thumbprint)
         if blob is None:
             raise KeyTrouble(f"there is no private key for {thumbprint[:16]}")
