@@ -19,8 +19,11 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from smimefilter import __version__
 from smimefilter.base.errors import AdminError
@@ -48,6 +51,8 @@ from smimefilter.flow.snapshots import Snapshots
 from smimefilter.flow.witnessed import Quiet, Witnessed
 from smimefilter.handlers.registry import Registry, SealedVault, installed
 from smimefilter.keys.master import CREDENTIAL, MasterKey, generate_master_key, load_master_key
+from smimefilter.keys.token import Token, open_token, read_pin
+from smimefilter.keys.tokenkeys import private_key
 from smimefilter.keys.wrapped import KeyVault, WrappedKeyRing
 from smimefilter.notify.sms import sms_transport
 from smimefilter.notify.texts import TemplateLetters
@@ -111,6 +116,7 @@ class App:
         database: Database,
         master: MasterKey,
         journal: LogJournal,
+        token: Token | None = None,
     ) -> None:
         self.config: Final = config
         self.database: Final = database
@@ -119,11 +125,20 @@ class App:
         self.policies: Final = PolicyFiles(config.policies)
         self.hostname: Final = config.hostname or socket.getfqdn()
         self.authserv_id: Final = config.authserv_id or self.hostname
-        self._vault: Final = KeyVault(master)
+        self.token: Final = token
+        self.vault: Final = KeyVault(
+            master, token=None if token is None else partial(private_key, token)
+        )
 
     def ring(self, blobs: Mapping[str, bytes]) -> WrappedKeyRing:
         """The key ring over wrapped keys, by thumbprint."""
-        return self._vault.ring(blobs)
+        return self.vault.ring(blobs)
+
+    def new_token_key(self, kind: str, label: str) -> PrivateKeyTypes:
+        """A key made in the token. Raises `AdminError`, `KeyTrouble`."""
+        if self.token is None:
+            raise AdminError("the settings name no token", mend="name one: docs/hsm.md")
+        return private_key(self.token, self.token.generate(kind, label))
 
     def snapshots(self) -> Snapshots:
         """The state that mails are decided from; not loaded yet."""
@@ -208,6 +223,7 @@ def office_of(app: App, snapshots: Snapshots, journal: Journal | None = None) ->
         certificates=database.certificates,
         crls=database.crls,
         sealer=app.master,
+        unwrapped=app.vault.unwrapped,
         clock=now,
         crl_days=lambda: view().get(CA_CRL_DAYS).value,
         digest=lambda: str(view().get(CA_DIGEST).value),
@@ -289,9 +305,23 @@ async def open_app(
     """
     master = _master_key(config)
     journal = journal or LogJournal(make_log(config.log.format, config.log.level))
+    token = token_of(config)
     async with Database(config.database, upgrade=upgrade) as database:
         await prove_master_key(database.secrets, master)
-        yield App(config, database, master, journal)
+        try:
+            yield App(config, database, master, journal, token)
+        finally:
+            if token is not None:
+                token.close()
+
+
+def token_of(config: Config) -> Token | None:
+    """The token that the settings name; nothing is asked of it yet. Raises `AdminError`."""
+    named = config.token
+    if named is None:
+        return None
+    pin = partial(read_pin, named.pin_file, os.environ.get("CREDENTIALS_DIRECTORY"))
+    return open_token(named.module, named.label, pin, named.timeout)
 
 
 def _master_key(config: Config) -> MasterKey:

@@ -169,6 +169,15 @@ class Publish(Settings):
     port: Annotated[int, Field(ge=0, le=65535)] = 9180
 
 
+class Token(Settings):
+    """The PKCS#11 token that private keys are kept in."""
+
+    module: Path  # the library of its maker
+    label: Annotated[str, Field(min_length=1)]
+    pin_file: Path | None = None  # absent: the systemd credential `token-pin`
+    timeout: Seconds = 10  # that a mail waits for an answer
+
+
 class Log(Settings):
     """How the log is written, to standard error."""
 
@@ -196,6 +205,7 @@ class Config(Settings):
     )
     database: str = "sqlite+aiosqlite:///smimefilter.db"
     master_key: Path | None = None  # absent: the systemd credential `master-key`
+    token: Token | None = None  # absent: all private keys are in the database
     policies: Path = Path("policies")
     # bytes of all its S/MIME layers together that one mail may have deciphered and hashed
     max_opened_size: Annotated[int, Field(gt=0)] = 167_772_160

@@ -11,10 +11,11 @@ from rich.progress import Progress
 from smimefilter.app import App, office
 from smimefilter.base.errors import AdminError
 from smimefilter.flow.authority import Authority
-from smimefilter.flow.certificates import Form, export_key
+from smimefilter.flow.certificates import Form, export_key, refuse_if_in_token
 from smimefilter.flow.new_authority import NewAuthority
 from smimefilter.flow.preferences import set_preference
 from smimefilter.policy.preferences import ALL, CA_CRL_DAYS, CA_CRL_URL
+from smimefilter.ports.keys import KeyRing
 
 from .common import (
     DEFAULT_CONFIG,
@@ -50,6 +51,9 @@ def create(
     default: Annotated[
         bool, typer.Option(help="Issue with it where no other one is named.")
     ] = True,
+    in_token: Annotated[
+        bool, typer.Option("--in-token", help="Make both keys in the PKCS#11 token.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Weak keys too.")] = False,
     config: Config = DEFAULT_CONFIG,
 ) -> None:
@@ -59,6 +63,7 @@ def create(
     async def work(app: App) -> tuple[Authority, Authority]:
         async with office(app) as found:
             view = found.moment.view("")
+            new_key = (app.new_token_key,) if in_token else ()
             return await found.authority.create(
                 NewAuthority(
                     root_name=root,
@@ -72,7 +77,8 @@ def create(
                     domains=tuple(domain or ()),
                     make_default=default,
                     force=force,
-                )
+                ),
+                *new_key,
             )
 
     with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
@@ -88,21 +94,23 @@ def create(
 def list_(config: Config = DEFAULT_CONFIG, json: Json = False) -> None:
     """List the CAs, roots first."""
 
-    async def work(app: App) -> list[Authority]:
+    async def work(app: App) -> list[dict[str, Any]]:
         async with office(app) as found:
-            return await found.authority.all()
+            ring = app.ring((await app.database.states.load()).keys)
+            return [_row(one, ring) for one in await found.authority.all()]
 
     columns = ("id", "subject", "default", "key", "expires", "CRL", "thumbprint")
-    rows("CAs", columns, map(_row, with_app(config, work)), json)
+    rows("CAs", columns, with_app(config, work), json)
 
 
-def _row(one: Authority) -> dict[str, Any]:
+def _row(one: Authority, ring: KeyRing) -> dict[str, Any]:
+    here = "token" if ring.in_token(one.certificate.thumbprint) else "here"
     return {
         "id": one.id,
         "subject": one.certificate.subject,
         "kind": "root" if one.root is None else "intermediate",
         "default": one.is_default,
-        "key": "here" if one.has_key else "offline",
+        "key": here if one.has_key else "offline",
         "expires": f"{one.certificate.not_after:%Y-%m-%d}",
         "CRL": one.crl_number,
         "thumbprint": one.certificate.thumbprint,
@@ -137,8 +145,9 @@ def offline(
     async def work(app: App) -> Authority:
         async with office(app) as found:
             root = await found.authority.root(which)
-            await found.authority.revoke(root.id, {}, days=days)
             ring = app.ring((await app.database.states.load()).keys)
+            refuse_if_in_token(ring, root.certificate)
+            await found.authority.revoke(root.id, {}, days=days)
             store = app.database.certificates
             key = await export_key(store, ring, root.certificate, password, Form.PKCS12)
             write_bytes(to, key, secret=True)

@@ -18,7 +18,7 @@ from smimefilter.app import (
     read_config,
     rehearse,
 )
-from smimefilter.base.errors import AdminError, AdminErrors
+from smimefilter.base.errors import AdminError, AdminErrors, KeyTrouble
 from smimefilter.flow.activity import ACTIVE_FOR
 from smimefilter.flow.checkup import Finding, Grade, look_over
 
@@ -78,10 +78,23 @@ async def _installation(app: App) -> list[Finding]:
     findings.append(Finding(Grade.GOOD, "policies", f"{scopes} scopes in files"))
     users = await app.database.active_users.since(now() - ACTIVE_FOR)
     sources = await app.database.crl_sources.all()
+    findings += _token(app)
     keys = app.ring(store.keys)
     ours = [one.thumbprint for one in await app.database.authorities.all()]
     moment = state.snapshot.at(now())
     return findings + look_over(store, moment, users, sources, keys, ours)
+
+
+def _token(app: App) -> list[Finding]:
+    token = app.token
+    if token is None:
+        return []
+    about = f"token '{token.label}'"
+    try:
+        return [Finding(Grade.GOOD, about, token.state())]
+    except KeyTrouble as error:
+        what = str(error).removeprefix(f"{about}: ")
+        return [Finding(Grade.BAD, about, what, "see docs/hsm.md; mail that needs it waits")]
 
 
 async def _network(config: settings.Config) -> AsyncIterator[Finding]:

@@ -30,9 +30,9 @@ from cryptography.hazmat.primitives.serialization import (
 from pkcs11 import KDF, MGF, Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
 
 from smimefilter.cms import der
-from smimefilter.ports.keys import TokenKey
+from smimefilter.ports.keys import HeldKey, TokenKey
 
-from .trouble import Found, Lost, PinRefused, TokenTrouble
+from .trouble import Lost, PinRefused, TokenTrouble
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -209,7 +209,7 @@ class Session:
             secret.destroy()
 
     @_telling
-    def inventory(self) -> list[Found]:
+    def inventory(self) -> list[HeldKey]:
         """All private keys in the token."""
         self._probe()
         wanted = {Attribute.CLASS: ObjectClass.PRIVATE_KEY}
@@ -247,7 +247,7 @@ class Session:
     def _objects(self, wanted: dict[Attribute, Any]) -> list[Any]:
         return list(self._session.get_objects(wanted))
 
-    def _described(self, one: Any) -> Found:
+    def _described(self, one: Any) -> HeldKey:
         id_, label = bytes(_attribute(one, Attribute.ID) or b""), one.label or ""
         kind = one.key_type
         public: rsa.RSAPublicKey | ec.EllipticCurvePublicKey | None = None
@@ -257,16 +257,16 @@ class Session:
             public = next(filter(None, map(_ec_public, self._public_halves(one, id_))), None)
         else:
             name = getattr(kind, "name", str(kind)).lower()
-            return Found(id_, label, name, None, "this kind of key is not used for mail")
+            return HeldKey(id_, label, name, None, "this kind of key is not used for mail")
         named = f"rsa {public.key_size}" if isinstance(public, rsa.RSAPublicKey) else "ec"
         if isinstance(public, ec.EllipticCurvePublicKey):
             named = f"ec {public.curve.name}"
         if public is None:
-            return Found(id_, label, named, None, "its public half is not in the token")
+            return HeldKey(id_, label, named, None, "its public half is not in the token")
         if not id_:
-            return Found(id_, label, named, None, "it has no CKA_ID")
+            return HeldKey(id_, label, named, None, "it has no CKA_ID")
         uses = tuple(use for use in _USES if _attribute(one, _USES[use]))
-        return Found(id_, label, named, TokenKey(id_, _spki(public)), uses=uses)
+        return HeldKey(id_, label, named, TokenKey(id_, _spki(public)), uses=uses)
 
     def _public_halves(self, one: Any, id_: bytes) -> Iterator[Any]:
         yield one  # some tokens know it there

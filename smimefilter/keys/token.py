@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from smimefilter.base.errors import AdminError, KeyTrouble
-from smimefilter.ports.keys import TokenKey
+from smimefilter.ports.keys import HeldKey, TokenKey
 
 from .secretfile import read_secret
-from .trouble import Found, PinRefused, TokenTrouble
+from .trouble import PinRefused, TokenTrouble
 from .worker import NoAnswer, Worker
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Token:
         `KeyTrouble`, and what `question` raises for itself."""
         return self._run(lambda: self._asked(question), self._timeout)
 
-    def inventory(self) -> list[Found]:
+    def inventory(self) -> list[HeldKey]:
         """All private keys in it."""
         return self.ask(lambda session: session.inventory())
 

@@ -24,11 +24,6 @@ from smimefilter.ports.keys import PRIVATE_KEY, InToken, Sealer, TokenKey
 KEPT: Final = 4096  # unwrapped keys; one takes some 10 KB
 
 
-def no_token(_: TokenKey) -> PrivateKeyTypes:
-    """A key in a token where there is none."""
-    raise KeyTrouble("it is in a PKCS#11 token, and the settings name none (`token:`)")
-
-
 class KeyVault:
     """Unwraps keys and keeps those used last. One for a process, shared by its key rings."""
 
@@ -36,11 +31,12 @@ class KeyVault:
         self,
         master: Sealer,
         kept: int = KEPT,
-        in_token: Callable[[TokenKey], PrivateKeyTypes] = no_token,
+        token: Callable[[TokenKey], PrivateKeyTypes] | None = None,
     ) -> None:
-        """`in_token` makes a key of what refers to one in the token."""
+        """`token` makes a key of what refers to one in the token; None: there is no token."""
         self._master: Final = master
-        self._in_token: Final = in_token
+        self._token: Final = token
+        self.refers: Final = lru_cache(maxsize=kept)(self._refers)
         self.private_key: Final = lru_cache(maxsize=kept)(self.unwrapped)
 
     def __repr__(self) -> str:
@@ -52,17 +48,34 @@ class KeyVault:
 
     def unwrapped(self, thumbprint: str, blob: bytes) -> PrivateKeyTypes:
         """The key of a certificate, not kept. Raises `KeyTrouble`."""
-        try:
-            plain = self._master.open(PRIVATE_KEY, thumbprint, blob)
-        except KeyTrouble as error:
-            raise KeyTrouble(f"private key of {thumbprint[:16]}: {error}") from None
+        plain = self._opened(thumbprint, blob)
         try:
             referred = TokenKey.of(plain)
             if referred is not None:
-                return self._in_token(referred)
+                return self._of_token(referred)
             return load_der_private_key(plain, None, unsafe_skip_rsa_key_validation=True)
         except (ValueError, TypeError, UnsupportedAlgorithm):
             raise KeyTrouble(f"the private key of {thumbprint[:16]} cannot be read") from None
+
+    def _refers(self, thumbprint: str, blob: bytes) -> bool:
+        """Whether what is wrapped is in the token; nothing of a key is kept for that."""
+        if self._token is None:
+            return False
+        try:
+            return TokenKey.of(self._opened(thumbprint, blob)) is not None
+        except (KeyTrouble, ValueError):  # told where it is used
+            return False
+
+    def _of_token(self, key: TokenKey) -> PrivateKeyTypes:
+        if self._token is None:
+            raise KeyTrouble("it is in a PKCS#11 token, and the settings name none (`token:`)")
+        return self._token(key)
+
+    def _opened(self, thumbprint: str, blob: bytes) -> bytes:
+        try:
+            return self._master.open(PRIVATE_KEY, thumbprint, blob)
+        except KeyTrouble as error:
+            raise KeyTrouble(f"private key of {thumbprint[:16]}: {error}") from None
 
 
 class WrappedKeyRing:
@@ -83,21 +96,16 @@ class WrappedKeyRing:
 
     def in_token(self, thumbprint: str) -> bool:
         """Whether there is one that is in the token; the token is not asked."""
-        try:
-            return self.has(thumbprint) and isinstance(self._kept(thumbprint), InToken)
-        except KeyTrouble:  # told where it is used
-            return False
+        blob = self._blobs.get(thumbprint)
+        return blob is not None and self._vault.refers(thumbprint, blob)
 
     def private_key(self, thumbprint: str) -> PrivateKeyTypes:
         """The key, unwrapped on first use and kept; one in the token is there now. Raises
         `KeyTrouble`."""
-        key = self._kept(thumbprint)
-        if isinstance(key, InToken):
-            key.check()
-        return key
-
-    def _kept(self, thumbprint: str) -> PrivateKeyTypes:
         blob = self._blobs.get(thumbprint)
         if blob is None:
             raise KeyTrouble(f"there is no private key for {thumbprint[:16]}")
-        return self._vault.private_key(thumbprint, blob)
+        key = self._vault.private_key(thumbprint, blob)
+        if isinstance(key, InToken):
+            key.check()
+        return key

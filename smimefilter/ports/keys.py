@@ -50,6 +50,18 @@ class TokenKey:
             raise ValueError("not a reference to a key in a token") from error
 
 
+@dataclass(frozen=True, slots=True)
+class HeldKey:
+    """A private key in the token, as it tells."""
+
+    id: bytes
+    label: str
+    kind: str  # "rsa 2048", "ec secp256r1"
+    key: TokenKey | None  # None: it cannot be used here
+    why: str = ""  # then
+    uses: tuple[str, ...] = ()  # "sign", "decrypt", "derive"
+
+
 @runtime_checkable
 class InToken(Protocol):
     """A private key that is in the token: it is used like all others, but each use asks the
