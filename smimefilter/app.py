@@ -12,7 +12,6 @@ import asyncio
 import gc
 import os
 import random
-import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -26,10 +25,11 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from smimefilter import __version__
-from smimefilter.base.errors import AdminError
+from smimefilter.base.errors import AdminError, joined
 from smimefilter.base.settings import load_settings
 from smimefilter.config import Config, Listener, NextHop, rooted
 from smimefilter.fetch.net import GuardedNet
+from smimefilter.files.modes import exposed
 from smimefilter.files.policies import PolicyFiles
 from smimefilter.flow.activity import Activity
 from smimefilter.flow.authority import AuthorityDesk
@@ -506,10 +506,12 @@ async def running(app: App) -> AsyncIterator[Running]:
             await at_work.stop()
 
 
-async def serve(config: Config) -> None:
-    """Run the filter until SIGTERM or SIGINT. Raises `AdminError` when it cannot start."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold private keys
+async def serve(config: Config, settings: Path | None = None) -> None:
+    """Run the filter until SIGTERM or SIGINT; `settings` is the file that the configuration
+    is from. Raises `AdminError` when it cannot start."""
+    _refuse_what_others_write(config, settings)
     async with open_app(config, upgrade=True) as app, running(app) as at_work:
+        _tell_exposed(config, settings, app.journal)
         forward_library_logs(app.journal)
         ending = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -530,6 +532,18 @@ async def serve(config: Config) -> None:
         await _until(ending, at_work.keeper)
         systemd.notify("STOPPING=1")
         app.journal.note("stopping")
+
+
+def _refuse_what_others_write(config: Config, settings: Path | None) -> None:
+    found = [one for one in exposed(config, settings) if one.is_writable]
+    if found:
+        errors = [AdminError(one.what, where=str(one.path), mend=one.mend) for one in found]
+        raise joined(errors)
+
+
+def _tell_exposed(config: Config, settings: Path | None, journal: LogJournal) -> None:
+    for one in exposed(config, settings):
+        journal.warn("file open to others", file=str(one.path), what=one.what, mend=one.mend)
 
 
 async def _until(ending: asyncio.Event, keeper: asyncio.Task[None] | None) -> None:

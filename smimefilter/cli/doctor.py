@@ -19,6 +19,7 @@ from smimefilter.app import (
     rehearse,
 )
 from smimefilter.base.errors import AdminError, AdminErrors, KeyTrouble
+from smimefilter.files.modes import exposed
 from smimefilter.flow.activity import ACTIVE_FOR
 from smimefilter.flow.checkup import Finding, Grade, look_over
 
@@ -52,6 +53,7 @@ async def _all(file: Path) -> list[Finding]:
     except AdminError as error:
         return list(_bad("settings", error))
     findings = [Finding(Grade.GOOD, "settings", str(file))]
+    findings += _exposed(config, file)
     findings += [finding async for finding in _network(config)]
     try:
         async with open_app(config) as app:
@@ -83,6 +85,20 @@ async def _installation(app: App) -> list[Finding]:
     ours = [one.thumbprint for one in await app.database.authorities.all()]
     moment = state.snapshot.at(now())
     return findings + look_over(store, moment, users, sources, keys, ours)
+
+
+def _exposed(config: settings.Config, file: Path) -> list[Finding]:
+    """What other users of the system can do to the files; the filter does not start where
+    they can write."""
+    found = exposed(config, file)
+    if not found:
+        return [Finding(Grade.GOOD, "files", "closed to others")]
+    return [
+        Finding(
+            Grade.BAD if one.is_writable else Grade.WARNING, str(one.path), one.what, one.mend
+        )
+        for one in found
+    ]
 
 
 def _token(app: App) -> list[Finding]:

@@ -78,4 +78,4 @@ def init(config: Config = DEFAULT_CONFIG) -> None:
 @app.command()
 def serve(config: Config = DEFAULT_CONFIG) -> None:
     """Run the filter until SIGTERM; SIGHUP reads the policies again."""
-    uvloop.run(run_filter(read_config(config)))
+    uvloop.run(run_filter(read_config(config), config))

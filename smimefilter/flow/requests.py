@@ -20,7 +20,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
@@ -87,7 +87,7 @@ class Done:
     wanted: Wanted
     certificate: Certificate
     key: PrivateKeyTypes
-    password: str
+    password: str = field(repr=False)
     chain: tuple[Certificate, ...] = ()
 
 

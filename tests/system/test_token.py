@@ -86,7 +86,8 @@ def test_mail_is_signed(office: PostOffice, sender: str) -> None:
 
 
 def test_mail_is_signed_with_pss(office: PostOffice) -> None:
-    office.settings(POLICY.replace("sign: always", "sign: always, signature-algorithm: sha256-pss"))
+    more = "sign: always, signature-algorithm: sha256-pss"
+    office.settings(POLICY.replace("sign: always", more))
     mails = (sent_by(office, ZOE).content for _ in range(200))
     pss = next(
         mail for mail in mails if PSS in signed_of(mail).signature
