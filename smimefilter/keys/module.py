@@ -44,7 +44,6 @@ _CURVES: Final[dict[bytes, ec.EllipticCurve]] = {
 }
 _RSA_BITS: Final = {"rsa2048": 2048, "rsa3072": 3072, "rsa4096": 4096}
 _CURVE_NAMES: Final = {"p256": "secp256r1", "p384": "secp384r1", "p521": "secp521r1"}
-KINDS: Final = (*_RSA_BITS, *_CURVE_NAMES)  # of keys that are made in a token
 _HASHES: Final = {
     "sha1": (Mechanism.SHA_1, MGF.SHA1),
     "sha224": (Mechanism.SHA224, MGF.SHA224),
@@ -217,7 +216,7 @@ class Session:
 
     @_telling
     def generate(self, kind: str, label: str) -> TokenKey:
-        """A new key pair of one of `KINDS`, which signs and never leaves the token."""
+        """A new key pair of one of `token.KINDS`, which signs and never leaves the token."""
         id_ = secrets.token_bytes(16)
         session = self._token.open(rw=True)  # who is logged in is so in all sessions
         try:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+KINDS: Final = ("rsa2048", "rsa3072", "rsa4096", "p256", "p384", "p521")
+_LIST: Final = ", ".join(KINDS)
 PIN_CREDENTIAL: Final = "token-pin"
 MAKING: Final = 120.0  # seconds that a new key may take
 CLOSING: Final = 2.0
@@ -71,7 +73,10 @@ class Token:
         return f"{about}, {count} private keys"
 
     def generate(self, kind: str, label: str) -> TokenKey:
-        """A new key in it of one of `module.KINDS`, which signs and cannot leave it."""
+        """A new key in it of one of `KINDS`, which signs and cannot leave it. Raises
+        `AdminError` for another kind."""
+        if kind not in KINDS:
+            raise AdminError(f"{kind} keys are not made in a token", mend=f"one of {_LIST}")
         return self._run(lambda: self._open().generate(kind, label), MAKING)
 
     def close(self) -> None:
@@ -84,7 +89,7 @@ class Token:
         try:
             return self._worker.run(job, within)
         except NoAnswer:
-            why = f"no answer within {self._timeout:g} s"
+            why = f"no answer within {within:g} s"
         except TokenTrouble as error:
             why = str(error)
         except AdminError as error:  # of the file with the PIN

@@ -375,6 +375,11 @@ def test_a_new_key(token: Token, kind: str) -> None:
         key.sign(b"x", ec.ECDSA(SHA256))
 
 
+def test_a_kind_that_is_not_made(token: Token) -> None:
+    with pytest.raises(AdminError, match="ed25519 keys are not made in a token"):
+        token.generate("ed25519", "x")
+
+
 def test_no_module(tmp_path: Path) -> None:
     hsm = SoftHsm(tmp_path)
     hsm.module = tmp_path / "none.so"
