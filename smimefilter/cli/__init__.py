@@ -12,6 +12,7 @@ import warnings
 from cryptography.utils import CryptographyDeprecationWarning
 
 from smimefilter.base.errors import AdminError, MailError
+from smimefilter.keys.memory import keep_from_dumps
 
 from .root import app
 from .show import complain
@@ -19,6 +20,7 @@ from .show import complain
 
 def main() -> None:
     """The entry point `smimefilter`."""
+    keep_from_dumps()  # before anything is read: most commands come to have a key
     # Old roots with odd serial numbers are the administrator's to judge, not the library's.
     warnings.simplefilter("ignore", CryptographyDeprecationWarning)
     try:

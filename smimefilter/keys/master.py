@@ -24,7 +24,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from smimefilter.base.errors import AdminError, KeyTrouble
 
-from .memory import keep_from_dumps
 from .secretfile import read_secret
 
 KEY_BYTES: Final = 32
@@ -42,7 +41,6 @@ class MasterKey:
         """`key` is 32 bytes."""
         if len(key) != KEY_BYTES:
             raise ValueError("a master key has 32 bytes")
-        keep_from_dumps()  # whoever has it opens keys
         self._cipher: Final = AESGCM(key)
 
     def __repr__(self) -> str:
