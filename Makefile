@@ -54,6 +54,7 @@ demo: setup  ## five mails through a running filter, each decision explained and
 lock: setup  ## write the lock files from pyproject.toml; ARGS=--upgrade for newer versions
 	$(LOCK) $(ARGS) --group build pyproject.toml -o requirements.lock
 	$(LOCK) $(ARGS) --group dev pyproject.toml -o requirements-dev.lock
+	$(LOCK) $(ARGS) --group hsm -o requirements-hsm.lock
 	$(LOCK) $(ARGS) --group ldap -o requirements-ldap.lock
 	$(LOCK) $(ARGS) --group programs -o requirements-programs.lock
 
