@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PYTHONS := python3.13 python3.12 python3.11 python3
 SYSTEM_PACKAGES := postfix gnupg gpg-agent gpgsm libnss3-tools openssl swaks \
 	libnet-ssleay-perl systemd slapd ldap-utils libcrypt-smime-perl s-nail postgresql \
-	default-jdk-headless libbcmail-java libbcpkix-java libmail-java
+	default-jdk-headless libbcmail-java libbcpkix-java libmail-java softhsm2
 BUILD_PACKAGES := gcc libc6-dev libldap-dev libsasl2-dev swig libssl-dev
 LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-header --no-emit-index-url
@@ -60,6 +60,7 @@ demo: setup  ## five mails through a running filter, each decision explained and
 lock: setup  ## write the lock files from pyproject.toml; ARGS=--upgrade for newer versions
 	$(LOCK) $(ARGS) --group build pyproject.toml -o requirements.lock
 	$(LOCK) $(ARGS) --group dev pyproject.toml -o requirements-dev.lock
+	$(LOCK) $(ARGS) --group hsm -o requirements-hsm.lock
 	$(LOCK) $(ARGS) --group ldap -o requirements-ldap.lock
 	$(LOCK) $(ARGS) --group postgres -o requirements-postgres.lock
 	$(LOCK) $(ARGS) --group programs -o requirements-programs.lock

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import resource
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -22,9 +21,10 @@ from pathlib import Path
 from typing import Final
 
 import uvloop
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from smimefilter import __version__
-from smimefilter.base.errors import AdminError
+from smimefilter.base.errors import AdminError, joined
 from smimefilter.base.settings import load_settings
 from smimefilter.config import (
     Config,
@@ -36,6 +36,7 @@ from smimefilter.config import (
     shared,
 )
 from smimefilter.fetch.net import GuardedNet
+from smimefilter.files.modes import exposed
 from smimefilter.files.policies import PolicyFiles
 from smimefilter.flow.activity import Activity
 from smimefilter.flow.authority import AuthorityDesk
@@ -58,6 +59,8 @@ from smimefilter.flow.snapshots import Snapshots
 from smimefilter.flow.witnessed import Quiet, Witnessed
 from smimefilter.handlers.registry import Registry, SealedVault, installed
 from smimefilter.keys.master import CREDENTIAL, MasterKey, generate_master_key, load_master_key
+from smimefilter.keys.token import Token, open_token, read_pin
+from smimefilter.keys.tokenkeys import private_key
 from smimefilter.keys.wrapped import KeyVault, WrappedKeyRing
 from smimefilter.notify.sms import sms_transport
 from smimefilter.notify.texts import TemplateLetters
@@ -136,6 +139,7 @@ class App:
         database: Database,
         master: MasterKey,
         journal: LogJournal,
+        token: Token | None = None,
     ) -> None:
         self.config: Final = config
         self.database: Final = database
@@ -144,11 +148,20 @@ class App:
         self.policies: Final = PolicyFiles(config.policies)
         self.hostname: Final = config.hostname or socket.getfqdn()
         self.authserv_id: Final = config.authserv_id or self.hostname
-        self._vault: Final = KeyVault(master)
+        self.token: Final = token
+        self.vault: Final = KeyVault(
+            master, token=None if token is None else partial(private_key, token)
+        )
 
     def ring(self, blobs: Mapping[str, bytes]) -> WrappedKeyRing:
         """The key ring over wrapped keys, by thumbprint."""
-        return self._vault.ring(blobs)
+        return self.vault.ring(blobs)
+
+    def new_token_key(self, kind: str, label: str) -> PrivateKeyTypes:
+        """A key made in the token. Raises `AdminError`, `KeyTrouble`."""
+        if self.token is None:
+            raise AdminError("the settings name no token", mend="name one: docs/hsm.md")
+        return private_key(self.token, self.token.generate(kind, label))
 
     def snapshots(self) -> Snapshots:
         """The state that mails are decided from; not loaded yet."""
@@ -233,6 +246,7 @@ def office_of(app: App, snapshots: Snapshots, journal: Journal | None = None) ->
         certificates=database.certificates,
         crls=database.crls,
         sealer=app.master,
+        unwrapped=app.vault.unwrapped,
         clock=now,
         crl_days=lambda: view().get(CA_CRL_DAYS).value,
         digest=lambda: str(view().get(CA_DIGEST).value),
@@ -314,9 +328,23 @@ async def open_app(
     """
     master = _master_key(config)
     journal = journal or LogJournal(make_log(config.log.format, config.log.level))
+    token = token_of(config)
     async with Database(config.database, upgrade=upgrade) as database:
         await prove_master_key(database.secrets, master)
-        yield App(config, database, master, journal)
+        try:
+            yield App(config, database, master, journal, token)
+        finally:
+            if token is not None:
+                token.close()
+
+
+def token_of(config: Config) -> Token | None:
+    """The token that the settings name; nothing is asked of it yet. Raises `AdminError`."""
+    named = config.token
+    if named is None:
+        return None
+    pin = partial(read_pin, named.pin_file, os.environ.get("CREDENTIALS_DIRECTORY"))
+    return open_token(named.module, named.label, pin, named.timeout)
 
 
 def _master_key(config: Config) -> MasterKey:
@@ -554,16 +582,16 @@ def serve(path: Path, workers: int | None = None) -> None:
     """Run the filter until SIGTERM or SIGINT: in this process, or with several workers (so
     many, by the settings, or one for each core) as their supervisor; in a process that a
     supervisor has started, as its worker. Raises `AdminError` when it cannot start."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold private keys
     assigned = read_assignment()
     if assigned is not None:
         part, line = assigned
         config = shared(_config_of(part.text, Path(part.name)), part.of)
-        uvloop.run(_serve(config, part, Contact(part, line)))
+        uvloop.run(_serve(config, Path(part.name), part, Contact(part, line)))
         return
     config = read_config(path)
     if (workers or _workers(config)) == 1:
-        uvloop.run(_serve(config, ALONE, Systemd()))
+        _refuse_what_others_write(config, path)
+        uvloop.run(_serve(config, path, ALONE, Systemd()))
         return
     journal = LogJournal(make_log(config.log.format, config.log.level))
     supervisor = Supervisor(partial(_work, path, workers), Board.make, journal, GRACE)
@@ -578,6 +606,7 @@ def _work(path: Path, workers: int | None) -> Work:
     """What a supervisor has to know of the settings. Raises `AdminError`."""
     text = _text_of(path)
     config = _config_of(text, path)
+    _refuse_what_others_write(config, path)
     places = [(one.protocol.value, one.address, one.port) for one in config.listeners]
     if config.publish is not None:
         places.append(("publish", config.publish.address, config.publish.port))
@@ -593,8 +622,10 @@ def _work(path: Path, workers: int | None) -> Work:
     )
 
 
-async def _serve(config: Config, part: Assignment, manager: Manager) -> None:
+async def _serve(config: Config, path: Path, part: Assignment, manager: Manager) -> None:
     async with open_app(config, upgrade=part.upgrade) as app, running(app, part) as at_work:
+        if part.leads:
+            _tell_exposed(config, path, app.journal)
         forward_library_logs(app.journal)
         life = Life(manager, reload=at_work.reload, retire=at_work.retire)
         alone = part is ALONE
@@ -606,6 +637,18 @@ async def _serve(config: Config, part: Assignment, manager: Manager) -> None:
         await life.last(at_work.keeper, begun)
         if alone:
             app.journal.note("stopping")
+
+
+def _refuse_what_others_write(config: Config, settings: Path) -> None:
+    found = [one for one in exposed(config, settings) if one.is_writable]
+    if found:
+        errors = [AdminError(one.what, where=str(one.path), mend=one.mend) for one in found]
+        raise joined(errors)
+
+
+def _tell_exposed(config: Config, settings: Path, journal: LogJournal) -> None:
+    for one in exposed(config, settings):
+        journal.warn("file open to others", file=str(one.path), what=one.what, mend=one.mend)
 
 
 async def probe_next_hop(config: Config, hop: NextHop) -> str:

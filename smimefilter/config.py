@@ -178,6 +178,15 @@ class Limits(Settings):
     wait: Annotated[float, Field(ge=0)] = 30  # seconds for a place, then 451
 
 
+class Token(Settings):
+    """The PKCS#11 token that private keys are kept in."""
+
+    module: Path  # the library of its maker
+    label: Annotated[str, Field(min_length=1)]
+    pin_file: Path | None = None  # absent: the systemd credential `token-pin`
+    timeout: Seconds = 10  # that a mail waits for an answer
+
+
 class Log(Settings):
     """How the log is written, to standard error."""
 
@@ -211,6 +220,7 @@ class Config(Settings):
     master_key: Path | None = None  # absent: the systemd credential `master-key`
     # the journal of mails that came by SMTP; absent: beside a SQLite database
     hand_over: Path | None = None
+    token: Token | None = None  # absent: all private keys are in the database
     policies: Path = Path("policies")
     # bytes of all its S/MIME layers together that one mail may have deciphered and hashed
     max_opened_size: Annotated[int, Field(gt=0)] = 167_772_160

@@ -13,6 +13,7 @@ import warnings
 from cryptography.utils import CryptographyDeprecationWarning
 
 from smimefilter.base.errors import AdminError, MailError
+from smimefilter.keys.memory import keep_from_dumps
 
 from .root import app
 from .show import complain
@@ -20,6 +21,7 @@ from .show import complain
 
 def main() -> None:
     """The entry point `smimefilter`."""
+    keep_from_dumps()  # before anything is read: most commands come to have a key
     # Old roots with odd serial numbers are the administrator's to judge, not the library's.
     warnings.simplefilter("ignore", CryptographyDeprecationWarning)
     # What goes wrong below is what the command says; the daemon has a log of its own.

@@ -11,11 +11,12 @@ from rich.progress import Progress
 from smimefilter.app import App, office
 from smimefilter.base.errors import AdminError
 from smimefilter.flow.authority_names import Authority
-from smimefilter.flow.certificates import Form, export_key
+from smimefilter.flow.certificates import Form, export_key, refuse_if_in_token
 from smimefilter.flow.new_authority import NewAuthority
 from smimefilter.flow.preferences import set_preference
 from smimefilter.plan.snapshot import Moment
 from smimefilter.policy.preferences import ALL, CA_CRL_DAYS, CA_CRL_URL
+from smimefilter.ports.keys import KeyRing
 from smimefilter.trust.verdict import Purpose
 
 from .common import (
@@ -56,6 +57,9 @@ def create(
     default: Annotated[
         bool, typer.Option(help="Issue with it where no other one is named.")
     ] = True,
+    in_token: Annotated[
+        bool, typer.Option("--in-token", help="Make both keys in the PKCS#11 token.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Weak keys too.")] = False,
     config: Config = DEFAULT_CONFIG,
     json: Json = False,
@@ -66,6 +70,7 @@ def create(
     async def work(app: App) -> list[dict[str, Any]]:
         async with office(app) as found:
             view = found.moment.view("")
+            new_key = (app.new_token_key,) if in_token else ()
             made = await found.authority.create(
                 NewAuthority(
                     root_name=root,
@@ -79,10 +84,12 @@ def create(
                     domains=tuple(domain or ()),
                     make_default=default,
                     force=force,
-                )
+                ),
+                *new_key,
             )
             await found.snapshots.load()
-            return [_row(one, found.moment) for one in made]
+            ring = app.ring((await app.database.states.load()).keys)
+            return [_row(one, found.moment, ring) for one in made]
 
     with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
         progress.add_task("making keys", total=None)
@@ -101,7 +108,8 @@ def list_(config: Config = DEFAULT_CONFIG, json: Json = False) -> None:
 
     async def work(app: App) -> list[dict[str, Any]]:
         async with office(app) as found:
-            return [_row(one, found.moment) for one in await found.authority.all()]
+            ring = app.ring((await app.database.states.load()).keys)
+            return [_row(one, found.moment, ring) for one in await found.authority.all()]
 
     listed = with_app(config, work)
     if not json:
@@ -110,15 +118,16 @@ def list_(config: Config = DEFAULT_CONFIG, json: Json = False) -> None:
     rows("CAs", columns, listed, json)
 
 
-def _row(one: Authority, moment: Moment) -> dict[str, Any]:
+def _row(one: Authority, moment: Moment, ring: KeyRing) -> dict[str, Any]:
     verdict = moment.verdict(one.certificate, Purpose.ANY, moment.view(""))
+    here = "token" if ring.in_token(one.certificate.thumbprint) else "here"
     return {
         "id": one.id,
         "subject": one.certificate.subject,
         "kind": "root" if one.root is None else "intermediate",
         "standing": verdict.standing.value,
         "default": one.is_default,
-        "key": "here" if one.has_key else "offline",
+        "key": here if one.has_key else "offline",
         "expires": f"{one.certificate.not_after:%Y-%m-%d}",
         "CRL": one.crl_number,
         "thumbprint": one.certificate.thumbprint,
@@ -131,7 +140,8 @@ def default_(which: Which, config: Config = DEFAULT_CONFIG, json: Json = False) 
 
     async def work(app: App) -> dict[str, Any]:
         async with office(app) as found:
-            return _row(await found.authority.make_default(which), found.moment)
+            ring = app.ring((await app.database.states.load()).keys)
+            return _row(await found.authority.make_default(which), found.moment, ring)
 
     done = with_app(config, work)
     if json:
@@ -157,8 +167,9 @@ def offline(
     async def work(app: App) -> Authority:
         async with office(app) as found:
             root = await found.authority.root(which)
-            await found.authority.revoke(root.id, {}, days=days)
             ring = app.ring((await app.database.states.load()).keys)
+            refuse_if_in_token(ring, root.certificate)
+            await found.authority.revoke(root.id, {}, days=days)
             store = app.database.certificates
             key = await export_key(store, ring, root.certificate, password, Form.PKCS12)
             write_bytes(to, key, secret=True)

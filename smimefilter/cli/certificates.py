@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from smimefilter.app import App, now
-from smimefilter.base.errors import AdminError
+from smimefilter.base.errors import AdminError, KeyTrouble
 from smimefilter.flow.certificates import (
     Form,
     Query,
@@ -20,12 +20,14 @@ from smimefilter.flow.certificates import (
     remove,
     search,
 )
-from smimefilter.flow.imports import Source, import_certificates
+from smimefilter.flow.imports import Source, Summary, import_certificates
+from smimefilter.flow.token import link
 from smimefilter.pki.certificate import Certificate
 from smimefilter.pki.details import details
 from smimefilter.pki.keyfile import UnreadableKeyFile
 from smimefilter.pki.keyfile import read as read_keyfile
 from smimefilter.plan.snapshot import Moment
+from smimefilter.ports.keys import KeyRing
 from smimefilter.ports.stores import CertificateEntry, Shelf
 from smimefilter.trust.verdict import Purpose
 
@@ -38,25 +40,32 @@ from .common import (
     with_app,
     write_bytes,
 )
-from .show import Json, everything, rows, say, summary
+from .show import Json, complain, everything, rows, say, summary
 
 _THUMBPRINT = re.compile(r"(?:sha512:)?[0-9A-Fa-f: ]+", re.IGNORECASE)
 
 app = typer.Typer(help="End-user and intermediate certificates.", no_args_is_help=True)
 
 Files = Annotated[list[Path], typer.Argument(help="PEM, DER or PKCS#7 files.")]
-COLUMNS = ("subject", "addresses", "expires", "key", "standing", "thumbprint")
+COLUMNS = ("subject", "addresses", "expires", "key in", "standing", "thumbprint")
 
 
 @app.command("import")
 def import_(files: Files, config: Config = DEFAULT_CONFIG, json: Json = False) -> None:
     """Store the certificates of files (.cer .crt .der .pem .p7b .p7c)."""
     sources = sources_of(files)
-    done = with_app(
-        config,
-        lambda app: import_certificates(app.database.certificates, sources, Shelf.CERTIFICATES),
-    )
-    summary(done, json)
+
+    async def work(app: App) -> Summary:
+        store = app.database.certificates
+        done = await import_certificates(store, sources, Shelf.CERTIFICATES)
+        if app.token is not None:
+            try:
+                await link(store, app.master, app.token.inventory())
+            except KeyTrouble as error:
+                complain(f"{error}; private keys in it were not looked for: key token link")
+        return done
+
+    summary(with_app(config, work), json)
 
 
 @app.command("list")
@@ -98,7 +107,8 @@ def show(
             return [[*details(one), *_verdicts(one, moment)] for one in found]
         entry = await find(app.database.certificates, which)
         one = entry.certificate
-        return [[*details(one), *_stored(entry), *_verdicts(one, moment)]]
+        ring = app.ring(dict(await _key_of(app, entry)))
+        return [[*details(one), *_stored(entry, ring), *_verdicts(one, moment)]]
 
     if found and not config.exists():
         everything(([*details(one)] for one in found), json)
@@ -106,8 +116,14 @@ def show(
         everything(with_app(config, look), json)
 
 
-def _stored(entry: CertificateEntry) -> Iterator[tuple[str, Any]]:
-    yield "private key", "in the store" if entry.has_key else "none"
+async def _key_of(app: App, entry: CertificateEntry) -> list[tuple[str, bytes]]:
+    found = await app.database.certificates.key(entry.certificate.thumbprint)
+    return [] if found is None else [(found.thumbprint, found.blob)]
+
+
+def _stored(entry: CertificateEntry, ring: KeyRing) -> Iterator[tuple[str, Any]]:
+    where = "in the token" if ring.in_token(entry.certificate.thumbprint) else "in the store"
+    yield "private key", where if entry.has_key else "none"
     yield "origin", entry.origin
     yield "added", f"{entry.added:%Y-%m-%d %H:%M:%S} UTC"
 
@@ -188,10 +204,13 @@ async def listing(app: App, shelf: Shelf, query: Query) -> list[dict[str, Any]]:
     """Rows of a list, each with a verdict."""
     moment = (await app.snapshots().load()).snapshot.at(now())
     entries = await search(app.database.certificates, shelf, query, moment.now)
-    return [_row(entry, moment) for entry in entries]
+    ring = app.ring(
+        {one.thumbprint: one.blob for one in await app.database.certificates.keys()}
+    )
+    return [_row(entry, moment, ring) for entry in entries]
 
 
-def _row(entry: CertificateEntry, moment: Moment) -> dict[str, Any]:
+def _row(entry: CertificateEntry, moment: Moment, ring: KeyRing) -> dict[str, Any]:
     certificate = entry.certificate
     view = moment.view(entry.addresses[0] if entry.addresses else "")
     verdict = moment.verdict(certificate, Purpose.ANY, view)
@@ -200,6 +219,7 @@ def _row(entry: CertificateEntry, moment: Moment) -> dict[str, Any]:
         "addresses": list(entry.addresses),
         "expires": f"{certificate.not_after:%Y-%m-%d}",
         "key": entry.has_key,
+        "key in": _held(entry, ring),
         "standing": verdict.standing.value,
         "thumbprint": f"{certificate.thumbprint[:16]}",
         "sha512": certificate.thumbprint,
@@ -209,3 +229,9 @@ def _row(entry: CertificateEntry, moment: Moment) -> dict[str, Any]:
         "added": entry.added.isoformat(),
         "reasons": [str(reason) for reason in verdict.reasons],
     }
+
+
+def _held(entry: CertificateEntry, ring: KeyRing) -> str:
+    if not entry.has_key:
+        return ""
+    return "token" if ring.in_token(entry.certificate.thumbprint) else "store"

@@ -19,7 +19,8 @@ from smimefilter.app import (
     read_config,
     rehearse,
 )
-from smimefilter.base.errors import AdminError, AdminErrors
+from smimefilter.base.errors import AdminError, AdminErrors, KeyTrouble
+from smimefilter.files.modes import exposed
 from smimefilter.flow.activity import ACTIVE_FOR
 from smimefilter.flow.checkup import Finding, Grade, look_over
 from smimefilter.flow.office_checkup import handlers_of, look_over_office
@@ -58,6 +59,7 @@ async def _all(file: Path) -> list[Finding]:
     except AdminError as error:
         return list(_bad("settings", error))
     findings = [Finding(Grade.GOOD, "settings", str(file))]
+    findings += _exposed(config, file)
     findings += [finding async for finding in _network(config)]
     try:
         async with open_app(config) as app:
@@ -84,6 +86,7 @@ async def _installation(app: App) -> list[Finding]:
     findings.append(Finding(Grade.GOOD, "policies", f"{scopes} scopes in files"))
     users = await app.database.active_users.since(now() - ACTIVE_FOR)
     sources = await app.database.crl_sources.all()
+    findings += _token(app)
     keys = app.ring(store.keys)
     ours = [one.thumbprint for one in await app.database.authorities.all()]
     moment = state.snapshot.at(now())
@@ -118,6 +121,32 @@ async def _trouble(registry: Registry, name: str) -> str:
     except Exception as error:  # noqa: BLE001 - somebody else's package
         return f"it cannot be opened: {type(error).__name__}"
     return ""
+
+
+def _exposed(config: settings.Config, file: Path) -> list[Finding]:
+    """What other users of the system can do to the files; the filter does not start where
+    they can write."""
+    found = exposed(config, file)
+    if not found:
+        return [Finding(Grade.GOOD, "files", "closed to others")]
+    return [
+        Finding(
+            Grade.BAD if one.is_writable else Grade.WARNING, str(one.path), one.what, one.mend
+        )
+        for one in found
+    ]
+
+
+def _token(app: App) -> list[Finding]:
+    token = app.token
+    if token is None:
+        return []
+    about = f"token '{token.label}'"
+    try:
+        return [Finding(Grade.GOOD, about, token.state())]
+    except KeyTrouble as error:
+        what = str(error).removeprefix(f"{about}: ")
+        return [Finding(Grade.BAD, about, what, "see docs/hsm.md; mail that needs it waits")]
 
 
 async def _network(config: settings.Config) -> AsyncIterator[Finding]:

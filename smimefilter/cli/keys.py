@@ -15,6 +15,7 @@ from smimefilter.flow.secrets import Rotation, rotate_master_key
 from smimefilter.keys.master import generate_master_key, load_master_key
 from smimefilter.ports.stores import Shelf
 
+from . import token
 from .certificates import COLUMNS, listing, sources_of
 from .common import (
     DEFAULT_CONFIG,
@@ -29,6 +30,7 @@ from .common import (
 from .show import Json, rows, say, summary
 
 app = typer.Typer(help="Private keys.", no_args_is_help=True)
+app.add_typer(token.app, name="token")
 
 
 @app.command("import")
@@ -62,7 +64,7 @@ def list_(config: Config = DEFAULT_CONFIG, json: Json = False) -> None:
     """List the certificates that we hold the private key of."""
     query = Query(with_key=True)
     listed = with_app(config, lambda app: listing(app, Shelf.CERTIFICATES, query))
-    rows("private keys", [c for c in COLUMNS if c != "key"], listed, json)
+    rows("private keys", COLUMNS, listed, json)
 
 
 @app.command()

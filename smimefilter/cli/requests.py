@@ -13,7 +13,7 @@ import typer
 from smimefilter.app import App, Office, office
 from smimefilter.base.address import BadAddress, address_key
 from smimefilter.base.errors import AdminError
-from smimefilter.flow.certificates import chain_of, find
+from smimefilter.flow.certificates import chain_of, find, refuse_if_in_token
 from smimefilter.flow.enrol import handler_for, with_defaults
 from smimefilter.flow.preferences import set_preference
 from smimefilter.flow.send import generated
@@ -206,6 +206,7 @@ def send(
                 certificate = entry.certificate
                 if not ring.has(certificate.thumbprint):
                     raise AdminError("there is no private key of it", where=certificate.subject)
+                refuse_if_in_token(ring, certificate)
                 key = ring.private_key(certificate.thumbprint)
                 chain = await chain_of(store, certificate)
                 identities.append(Identity(certificate, key, chain))

@@ -109,7 +109,7 @@ def decrypt(
     """The content. `find` gives certificates with a private key at hand that an identifier
     names, and their keys. `may_spend`: whether as much work may be done as AES of so many
     octets is. Raises `NoKey`, `Unsupported`, `TooMuch`, `CannotDecrypt`; `KeyTrouble` where
-    there are only keys that cannot be used now."""
+    there are only keys that cannot be used now, or the first one cannot after all."""
     cipher = _CIPHERS.get(message.cipher.oid)
     if cipher is None or (cipher.kind in {"aes-gcm", "chacha20-poly1305"}) is not (
         message.authenticated
@@ -122,7 +122,14 @@ def decrypt(
             if number == 0:
                 raise TooMuch("it takes too much work")
             break  # as if the next one had been tried: else it would tell that this one failed
-        content = _content(recipient, key, size, decipher)
+        try:
+            content = _content(recipient, key, size, decipher)
+        except KeyTrouble:  # of a token, just now
+            if number == 0:
+                raise
+            # As if this one had failed: else it would tell that the first one did.
+            decipher(secrets.token_bytes(size or 16))
+            continue
         if content is not None:
             how = way_of(recipient)
             return Opened(content, certificate, cipher.name, how, message.authenticated)

@@ -22,9 +22,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-from cryptography.hazmat.primitives.serialization import load_der_private_key
 
-from smimefilter.base.errors import AdminError
+from smimefilter.base.errors import AdminError, KeyTrouble
 from smimefilter.pki.build import (
     Identity,
     Profile,
@@ -40,7 +39,7 @@ from smimefilter.pki.export import key_pkcs8
 from smimefilter.pki.request import UnreadableCsr, parsed_csr
 from smimefilter.ports.handlers import HandlerTrouble, Issued, NotIssued, Order
 from smimefilter.ports.journal import Journal
-from smimefilter.ports.keys import PRIVATE_KEY, Sealer
+from smimefilter.ports.keys import PRIVATE_KEY, InToken, Sealer
 from smimefilter.ports.requests import (
     AuditRecord,
     Authorities,
@@ -91,18 +90,21 @@ class AuthorityDesk:
         certificates: Certificates,
         crls: Crls,
         sealer: Sealer,
+        unwrapped: Callable[[str, bytes], PrivateKeyTypes],
         clock: Callable[[], datetime],
         crl_days: Callable[[], int],
         digest: Callable[[], str],
         judge: Callable[[Certificate], Awaitable[Verdict]],
         journal: Journal,
     ) -> None:
-        """`crl_days`: after how many days the next CRL comes, by policy; `digest` likewise.
+        """`unwrapped`: the private key of a certificate's thumbprint and stored blob.
+        `crl_days`: after how many days the next CRL comes, by policy; `digest` likewise.
         `judge`: what a CA's certificate is worth now."""
         self._authorities = authorities
         self._certificates = certificates
         self._crls = crls
         self._sealer = sealer
+        self._unwrapped = unwrapped
         self._clock = clock
         self._crl_days = crl_days
         self._digest = digest
@@ -114,13 +116,21 @@ class AuthorityDesk:
         self._default: tuple[datetime, Authority | None] = (clock(), None)
         self._asking = asyncio.Lock()  # for the default: one asks, the others get its answer
 
-    async def create(self, wanted: NewAuthority) -> tuple[Authority, Authority]:
-        """Make a root and an intermediate; both are stored with their keys and first CRLs."""
+    async def create(
+        self,
+        wanted: NewAuthority,
+        new_key: Callable[[str, str], PrivateKeyTypes] = lambda kind, _: generate_key(kind),
+    ) -> tuple[Authority, Authority]:
+        """Make a root and an intermediate; both are stored with their keys and first CRLs.
+        `new_key`: makes one of a kind, for a common name."""
         check(wanted)
         await self._check_names(wanted)
         now = self._clock()
         keys = await asyncio.gather(
-            *(asyncio.to_thread(generate_key, wanted.key) for _ in range(2))
+            *(
+                asyncio.to_thread(new_key, wanted.key, name)
+                for name in (wanted.root_name, wanted.name)
+            )
         )
         try:
             root = issue(root_profile(wanted, now), keys[0])
@@ -252,7 +262,13 @@ class AuthorityDesk:
             issuer_urls=urls_for(order.issuer_url, found.certificate),
             digest=order.digest,
         )
-        certificate = certify(profile, request.public_key(), signer)
+        # In a thread: the key may be in a token, which takes its time.
+        try:
+            certificate = await asyncio.to_thread(
+                certify, profile, request.public_key(), signer
+            )
+        except KeyTrouble as error:
+            raise HandlerTrouble(str(error)) from None
         new = IssuedCertificate(
             found.certificate.thumbprint, certificate.serial, order.id, certificate.der
         )
@@ -291,8 +307,10 @@ class AuthorityDesk:
         """Whether there is a CA that can issue. Raises `HandlerTrouble`."""
         try:
             found = await self.find()
-            await self._signer(found)
-        except AdminError as error:
+            key = (await self._signer(found)).key
+            if isinstance(key, InToken):
+                await asyncio.to_thread(key.check)
+        except (AdminError, KeyTrouble) as error:
             raise HandlerTrouble(str(error)) from None
         if why := await self._unfit(found.certificate):
             raise HandlerTrouble(why)
@@ -520,13 +538,13 @@ class AuthorityDesk:
         wrapped = await self._certificates.key(thumbprint)
         if wrapped is None:
             raise _no_key(found.certificate)
-        plain = self._sealer.open(PRIVATE_KEY, thumbprint, wrapped.blob)
-        key = load_der_private_key(plain, None, unsafe_skip_rsa_key_validation=True)
+        key = self._unwrapped(thumbprint, wrapped.blob)
         return Identity(found.certificate, key)
 
     def _wrapped(self, certificate: Certificate, key: PrivateKeyTypes) -> WrappedKey:
         thumbprint = certificate.thumbprint
-        sealed = self._sealer.seal(PRIVATE_KEY, thumbprint, key_pkcs8(key))
+        plain = key.token_key.reference if isinstance(key, InToken) else key_pkcs8(key)
+        sealed = self._sealer.seal(PRIVATE_KEY, thumbprint, plain)
         return WrappedKey(thumbprint, sealed)
 
     async def _check_names(self, wanted: NewAuthority) -> None:

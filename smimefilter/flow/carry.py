@@ -72,6 +72,11 @@ class Carrier:
         most = self._most_octets
         return MailReader(mail, self._finder, moment, authserv_id, most, decrypted, brief=brief)
 
+    def asks_the_token(self, copies: Sequence[Copy]) -> bool:
+        """Whether one is signed with a key in the token, which takes its time."""
+        signers = {copy.signing.certificate.thumbprint for copy in copies if copy.signing}
+        return any(map(self._keys.in_token, signers))
+
     def prepare(
         self,
         copies: Sequence[Copy],

@@ -139,7 +139,8 @@ async def remove(
         raise AdminError(
             "its private key would be gone as well",
             where=entry.certificate.subject,
-            mend="write it to a file with `key export` first, then say --with-key",
+            mend="write it to a file with `key export` first, then say --with-key; a key in "
+            "the token stays there",
         )
     await store.remove(entry.certificate.thumbprint, shelf)
     return entry
@@ -174,6 +175,7 @@ async def export_key(
             where=certificate.thumbprint[:16],
             mend="list those there are with: smimefilter key list",
         )
+    refuse_if_in_token(keys, certificate)
     key = keys.private_key(certificate.thumbprint)
     identity = Identity(certificate, key, await chain_of(store, certificate))
     try:
@@ -189,6 +191,16 @@ async def export_key(
                 raise CannotExport("this format holds no private key")
     except CannotExport as error:
         raise AdminError(str(error), mend="choose another format or password") from None
+
+
+def refuse_if_in_token(keys: KeyRing, certificate: Certificate) -> None:
+    """Raises `AdminError` for a private key that cannot be had."""
+    if keys.in_token(certificate.thumbprint):
+        raise AdminError(
+            "its private key is in the token, and does not leave it",
+            where=certificate.subject,
+            mend="make copies as the maker of the token says",
+        )
 
 
 async def chain_of(store: Certificates, certificate: Certificate) -> tuple[Certificate, ...]:

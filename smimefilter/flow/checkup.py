@@ -120,6 +120,8 @@ def _private_keys(store: StoreState, keys: KeyRing | None) -> Iterator[Finding]:
             keys.private_key(entry.certificate.thumbprint)
         except KeyTrouble as error:
             mend = "import it again: smimefilter key import FILE"
+            if keys.in_token(entry.certificate.thumbprint):
+                mend = "see: smimefilter key token list"
             yield Finding(Grade.BAD, _about(entry.certificate), str(error), mend)
 
 
@@ -338,6 +340,8 @@ def _renewal(ca: Certificate, what: str, keys: KeyRing | None) -> tuple[str, str
         if keys is not None:
             keys.private_key(ca.thumbprint)
     except KeyTrouble as error:
+        if keys is not None and keys.in_token(ca.thumbprint):
+            return f"{what}, and {error}", "see: smimefilter key token list"
         return f"{what}, and {error}", "import its key again: smimefilter key import FILE"
     return what, f"see that the filter runs and `ca-crl-renewal` is on; or: {command}"
 

@@ -58,6 +58,7 @@ T = TypeVar("T")
 
 COPIES_AT_ONCE: Final = 4  # of one mail; each is in memory while it is relayed
 OPENED_AT_ONCE: Final = 4  # mails: each may take the memory of several of its size
+SIGNED_BY_TOKEN_AT_ONCE: Final = 2  # mails: one token, and threads are few
 LOOKUP_ROUNDS: Final = 4  # an issuer may be missing that another one fetched leads to
 MOST_SETBACKS: Final = 3  # copies that a next hop in trouble has a mail's others wait after
 MAX_HOPS: Final = 50  # Received fields; RFC 5321 §6.3 asks for a large number
@@ -103,6 +104,7 @@ class Filter:
         self.challenges = challenges
         self.tries = tries
         self.opening = asyncio.Semaphore(OPENED_AT_ONCE)
+        self.at_token = asyncio.Semaphore(SIGNED_BY_TOKEN_AT_ONCE)
 
     async def accept(self, transaction: Transaction) -> list[Fate]:
         """The fates of a mail's recipients, in order. Never raises but for cancellation."""
@@ -187,7 +189,11 @@ class _Way:
         if transaction.one_reply:
             plan = self.plan = await self._what_is_left(plan, mail.message)
         work = (plan.copies, mail.message, moment.now, secrets.token_hex(12), reader)
-        prepared = await self._worked(state.carrier.prepare, *work)
+        if state.carrier.asks_the_token(plan.copies):
+            async with by.at_token:
+                prepared = await asyncio.to_thread(state.carrier.prepare, *work)
+        else:
+            prepared = await self._worked(state.carrier.prepare, *work)
         received = received_line(transaction.client, by.hostname, transaction.id, moment.now)
         if transaction.one_reply:
             await self._relay_in_turn(prepared, received)

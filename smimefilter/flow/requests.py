@@ -22,7 +22,7 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
@@ -91,7 +91,7 @@ class Done:
     wanted: Wanted
     certificate: Certificate
     key: PrivateKeyTypes
-    password: str
+    password: str = field(repr=False)
     chain: tuple[Certificate, ...] = ()
 
 

@@ -16,7 +16,6 @@ import base64
 import binascii
 import os
 import secrets
-import stat
 from pathlib import Path
 from typing import Final
 
@@ -25,12 +24,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from smimefilter.base.errors import AdminError, KeyTrouble
 
+from .secretfile import read_secret
+
 KEY_BYTES: Final = 32
 CREDENTIAL: Final = "master-key"
 _VERSION: Final = b"\x01"
 _NONCE_BYTES: Final = 12
-_LONGEST_FILE: Final = 1024
-_FOREIGN_BITS: Final = 0o077  # group and others
 _HOW_TO_MAKE: Final = "put the right one back; a new installation gets one by: smimefilter init"
 _FORMS: Final = "64 hex digits, base64 of 32 bytes, or the 32 bytes themselves"
 
@@ -101,46 +100,18 @@ def generate_master_key(path: Path) -> MasterKey:
             mend="name another file, or keep this one",
         ) from None
     except OSError as error:
-        mend = "its folder must exist, and be ours to write to"
-        raise _trouble(error, path, "cannot be made", mend) from None
+        said = (error.strerror or str(error)).lower()
+        raise AdminError(
+            f"the master key cannot be made: {said}",
+            where=str(path),
+            mend="its folder must exist, and be ours to write to",
+        ) from None
     return MasterKey(key)
 
 
 def _read(path: Path, *, private: bool) -> bytes:
-    try:
-        # not blocking: the path may name a pipe that nobody writes to
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            _check(os.fstat(file.fileno()), path, private=private)
-            return _key_in(file.read(_LONGEST_FILE), path)
-    except FileNotFoundError:
-        raise AdminError(
-            "the master key does not exist",
-            where=str(path),
-            mend="put it back; of a new installation, make it with: smimefilter init",
-        ) from None
-    except OSError as error:
-        mend = "make the daemon's user its owner, with mode 600"
-        raise _trouble(error, path, "cannot be read", mend) from None
-
-
-def _check(found: os.stat_result, path: Path, *, private: bool) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        raise AdminError("the master key must be a file", where=str(path), mend=_HOW_TO_MAKE)
-    if not private:
-        return
-    if found.st_uid not in {0, os.geteuid()}:
-        raise AdminError(
-            "the master key belongs to another user",
-            where=str(path),
-            mend=f"run: chown root {path}",
-        )
-    if found.st_mode & _FOREIGN_BITS:
-        raise AdminError(
-            f"others can read the master key (mode {stat.S_IMODE(found.st_mode):04o})",
-            where=str(path),
-            mend=f"run: chmod 600 {path}",
-        )
+    missing = "put it back; of a new installation, make it with: smimefilter init"
+    return _key_in(read_secret(path, "the master key", missing, private=private), path)
 
 
 def _key_in(content: bytes, path: Path) -> bytes:
@@ -157,11 +128,6 @@ def _key_in(content: bytes, path: Path) -> bytes:
             if len(key) == KEY_BYTES:
                 return key
     raise AdminError(f"this is not a master key ({_FORMS})", where=str(path), mend=_HOW_TO_MAKE)
-
-
-def _trouble(error: OSError, path: Path, what: str, mend: str) -> AdminError:
-    said = (error.strerror or str(error)).lower()
-    return AdminError(f"the master key {what}: {said}", where=str(path), mend=mend)
 
 
 def _bound(purpose: str, name: str) -> bytes:

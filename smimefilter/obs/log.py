@@ -77,7 +77,10 @@ class _Forward(logging.Handler):
         if record.exc_info and record.exc_info[1]:
             error = record.exc_info[1]
             extra = {"error": type(error).__name__, "traceback": _where(error)}
-        self._log.write(level, record.getMessage(), logger=record.name, **extra)
+        said = record.getMessage()
+        if record.name == "asyncio":  # what follows shows values: of tasks, of what was raised
+            said = said.partition("\n")[0]
+        self._log.write(level, said, logger=record.name, **extra)
 
 
 def forward_library_logs(journal: LogJournal) -> None:

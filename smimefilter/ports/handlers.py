@@ -51,7 +51,8 @@ class Order:
     crl_url: str  # to be in the certificate, where the handler has a say in that
     now: datetime
     issuer_url: str = ""  # caIssuers, likewise
-    state: Mapping[str, Any] = field(default_factory=dict)  # what it wanted remembered
+    # what it wanted remembered
+    state: Mapping[str, Any] = field(default_factory=dict, repr=False)
     # data and digest to a signature by the key that the certificate is for (PKCS #1 v1.5,
     # ECDSA as DER, EdDSA), for CAs to which the CSR is not proof enough
     sign: Callable[[bytes, str], bytes] | None = field(default=None, repr=False, compare=False)
@@ -63,7 +64,7 @@ class Issued:
 
     certificate: Certificate
     chain: tuple[Certificate, ...] = ()
-    key: bytes | None = None  # PKCS#8 DER, where the CA made another one
+    key: bytes | None = field(default=None, repr=False)  # PKCS#8, where the CA made another one
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class Later:
     which is kept stays."""
 
     note: str  # for people
-    state: Mapping[str, Any] | None = None
+    state: Mapping[str, Any] | None = field(default=None, repr=False)
     again: timedelta | None = None  # not before; None: as the queue has it
 
 

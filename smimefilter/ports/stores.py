@@ -66,7 +66,8 @@ class StoredPreference:
 
 @dataclass(frozen=True, slots=True)
 class WrappedKey:
-    """A private key as it is stored: PKCS#8 DER under the master key, AES-256-GCM."""
+    """A private key as it is stored: PKCS#8 DER, or the reference to one in the token, under
+    the master key, AES-256-GCM."""
 
     thumbprint: str  # of the certificate it belongs to
     blob: bytes  # nonce, ciphertext and tag; the thumbprint is its associated data

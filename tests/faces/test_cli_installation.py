@@ -90,6 +90,7 @@ def test_doctor_finds_a_running_filter_healthy(office: PostOffice) -> None:
     )
     assert grades(office) == {
         "settings": "good",
+        "files": "good",
         "listener lmtp": "good",
         "listener smtp": "good",
         "next-hop": "good",

@@ -25,6 +25,7 @@ PACKAGES: Final = {  # Debian package by program, where the names differ
     "pk12util": "libnss3-tools",
     "ldapmodify": "ldap-utils",
     "smtp-source": "postfix",
+    "softhsm2-util": "softhsm2",
     "smtp-sink": "postfix",
     "systemd-analyze": "systemd",
 }

@@ -13,6 +13,7 @@ from smimefilter.flow.authority import AuthorityDesk
 from smimefilter.flow.new_authority import NewAuthority
 from smimefilter.flow.requests import Done, Handlers, RequestDesk, Step
 from smimefilter.keys.master import MasterKey
+from smimefilter.keys.wrapped import KeyVault
 from smimefilter.pki.certificate import Certificate
 from smimefilter.pki.crl import Crl
 from smimefilter.ports.handlers import Empty, Order, Outcome, Remember
@@ -75,6 +76,7 @@ class Office:
             certificates=database.certificates,
             crls=database.crls,
             sealer=MASTER,
+            unwrapped=KeyVault(MASTER).unwrapped,
             clock=lambda: self.now,
             crl_days=lambda: 7,
             digest=lambda: "sha256",

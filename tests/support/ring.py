@@ -18,6 +18,9 @@ class Ring:
     def has(self, thumbprint: str) -> bool:
         return thumbprint in self._keys
 
+    def in_token(self, thumbprint: str) -> bool:
+        return False
+
     def private_key(self, thumbprint: str) -> PrivateKeyTypes:
         if self._broken:
             raise KeyTrouble

@@ -8,11 +8,11 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import pytest
 from asn1crypto import cms
-from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from hypothesis import given
 from hypothesis import strategies as st
@@ -290,6 +290,38 @@ def test_a_key_that_cannot_be_used_does_not_tell_that_another_one_failed() -> No
         decrypt(bad, find_half)
     with pytest.raises(KeyTrouble):
         decrypt(replace(good, recipients=locked_alone), find_half)
+
+
+class Leaving:
+    """A key in a token that goes away between being looked for and being used."""
+
+    def decrypt(self, *_: object) -> bytes:
+        raise KeyTrouble("gone")
+
+
+rsa.RSAPrivateKey.register(Leaving)
+
+
+def test_a_token_that_goes_away_does_not_tell_that_another_key_failed() -> None:
+    good, bad = (
+        read_enveloped(memoryview(to_both(wrong=one)), Effort()) for one in (False, True)
+    )
+
+    def find(identifier: Identifier) -> Found:
+        if identifier.names(LOCKED.certificate):
+            yield LOCKED.certificate, lambda: cast("PrivateKeyTypes", Leaving())
+        yield from keys_of(WHO)(identifier)
+
+    turned = good.recipients[::-1]
+    leaving_last = (
+        good.recipients if good.recipients[1].recipient.names(LOCKED.certificate) else turned
+    )
+    assert decrypt(replace(good, recipients=leaving_last), find).content == CONTENT
+    with pytest.raises(CannotDecrypt, match="cannot be decrypted"):
+        decrypt(replace(bad, recipients=leaving_last), find)
+    for message in (good, bad):  # the first one: whatever the others are, the mail waits
+        with pytest.raises(KeyTrouble):
+            decrypt(replace(message, recipients=leaving_last[::-1]), find)
 
 
 def test_what_work_is_left_does_not_tell_that_one_try_failed() -> None:

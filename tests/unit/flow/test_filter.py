@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import email
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from smimefilter.base.envelope import (
     Client,
@@ -80,6 +83,7 @@ class Bench:
     relay: RelayStub
     journal: JournalStub
     broken_keys: bool = False
+    ring: Ring | None = None
     threads_from: int = 1 << 20
 
     async def accept(
@@ -88,9 +92,8 @@ class Bench:
         to = tuple(one if isinstance(one, Recipient) else Recipient(one) for one in recipients)
         everybody = [one.address for one in to]
         content = special.pop("content", None) or mail_to(sender or "x@y.test", everybody)
-        state = State(
-            self.world.moment().snapshot, Carrier(Ring(self.world, broken=self.broken_keys))
-        )
+        ring = self.ring or Ring(self.world, broken=self.broken_keys)
+        state = State(self.world.moment().snapshot, Carrier(ring))
         sut = Filter(
             snapshots=type("Snapshots", (), {"current": state})(),
             relay=self.relay,
@@ -198,6 +201,36 @@ async def test_key_trouble_defers_and_nothing_leaves(bench: Bench) -> None:
     assert isinstance(fate, Deferred)
     assert bench.relay.taken == []
     assert bench.journal.troubles
+
+
+class TokenRing(Ring):
+    """Keys that are said to be in a token; notes which thread asks for them."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.threads: list[int] = []
+        self.free = threading.Event()
+
+    def in_token(self, thumbprint: str) -> bool:
+        return True
+
+    def private_key(self, thumbprint: str) -> PrivateKeyTypes:
+        self.threads.append(threading.get_ident())
+        assert self.free.wait(30)
+        return super().private_key(thumbprint)
+
+
+async def test_a_token_keeps_no_other_mail_waiting(bench: Bench) -> None:
+    bench.world.set(ALICE, sign="always")
+    bench.world.set(CAROL, locality="internal", sign="never")
+    ring = bench.ring = TokenRing(bench.world)
+    signed = [asyncio.create_task(bench.accept(ALICE, BOB)) for _ in range(20)]
+    assert await bench.accept(CAROL, BOB) == [OK]  # while the token takes its time
+    ring.free.set()
+    for one in signed:
+        assert await one == [OK]
+    assert ring.threads
+    assert threading.get_ident() not in ring.threads
 
 
 async def test_a_defect_defers_and_shows_nothing(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import cast
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from smimefilter.base.errors import KeyTrouble
 from smimefilter.keys.master import MasterKey
 from smimefilter.keys.wrapped import KeyVault
 from smimefilter.pki.export import key_pkcs8
-from smimefilter.ports.keys import PRIVATE_KEY
+from smimefilter.ports.keys import PRIVATE_KEY, TokenKey
 from tests.support.pki import Issued, root
 
 MASTER = MasterKey(bytes(32))
@@ -108,3 +110,37 @@ def test_no_secret_shows() -> None:
     ring = vault.ring({ALICE.thumbprint: blob(ALICE)})
     assert blob(ALICE).hex() not in repr(ring)
     assert repr(vault) == "<KeyVault>"
+
+
+def test_a_key_in_the_token() -> None:
+    """What is wrapped says which one; the token is asked whether it is there each time."""
+    reference = TokenKey(b"\1", b"public")
+    blobs = {
+        ALICE.thumbprint: MASTER.seal(PRIVATE_KEY, ALICE.thumbprint, reference.reference),
+        BOB.thumbprint: blob(BOB),
+    }
+    checked: list[TokenKey] = []
+
+    class Key:
+        token_key = reference
+
+        def check(self) -> None:
+            checked.append(self.token_key)
+
+    ring = KeyVault(MASTER, token=lambda _: cast("PrivateKeyTypes", Key())).ring(blobs)
+    assert [ring.in_token(one.thumbprint) for one in (ALICE, BOB, CA)] == [True, False, False]
+    assert checked == []
+    assert ring.private_key(ALICE.thumbprint) is ring.private_key(ALICE.thumbprint)
+    assert checked == [reference, reference]
+
+    without = KeyVault(MASTER).ring(blobs)
+    assert not without.in_token(ALICE.thumbprint)
+    with pytest.raises(KeyTrouble, match="in a PKCS#11 token, and the settings name none"):
+        without.private_key(ALICE.thumbprint)
+
+
+def test_a_damaged_reference() -> None:
+    sealed = MASTER.seal(PRIVATE_KEY, ALICE.thumbprint, b"pkcs11:{}")
+    ring = KeyVault(MASTER, token=lambda _: ALICE.key).ring({ALICE.thumbprint: sealed})
+    with pytest.raises(KeyTrouble, match="cannot be read"):
+        ring.private_key(ALICE.thumbprint)
