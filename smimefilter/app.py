@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import pwd
 import random
 import resource
 import signal
@@ -61,6 +62,7 @@ from smimefilter.policy.preferences import (
     CA_DIGEST,
 )
 from smimefilter.policy.tree import View
+from smimefilter.ports.audit import Scribe
 from smimefilter.ports.journal import Journal
 from smimefilter.ports.meter import Meter, NoMeter
 from smimefilter.ports.net import Net
@@ -79,6 +81,7 @@ preferences: {}
 """
 ANOTHER_PORT: Final = "stop it, or choose another port"
 _READING: Final = timedelta(minutes=10)  # of what was fetched, waiting for others included
+DAEMON: Final = "daemon"  # actor in the audit log
 GRACE: Final = 30.0  # seconds that mails under way have to end in when stopping
 
 
@@ -136,6 +139,7 @@ class App:
             answers=self.database.ocsp_answers,
             clock=now,
             most_octets=self.config.max_opened_size,
+            audit=self.database.audit,
         )
 
     def crl_updates(
@@ -281,17 +285,38 @@ async def updating(app: App) -> AsyncIterator[CrlUpdates]:
 
 @asynccontextmanager
 async def open_app(
-    config: Config, *, upgrade: bool = False, journal: LogJournal | None = None
+    config: Config,
+    *,
+    upgrade: bool = False,
+    journal: LogJournal | None = None,
+    actor: str = "",
 ) -> AsyncIterator[App]:
     """Open an installation; with `upgrade` its database is brought up to date first.
 
-    `journal` takes the place of the configured log.
+    `journal` takes the place of the configured log; `actor` is who acts, as the audit log
+    tells it, else the user of the system.
     """
     master = _master_key(config)
     journal = journal or LogJournal(make_log(config.log.format, config.log.level))
-    async with Database(config.database, upgrade=upgrade) as database:
+    scribe = _scribe(config, master, actor)
+    async with Database(config.database, upgrade=upgrade, scribe=scribe) as database:
         await prove_master_key(database.secrets, master)
         yield App(config, database, master, journal)
+
+
+def _scribe(config: Config, master: MasterKey | None, actor: str = "") -> Scribe:
+    return Scribe(actor or system_user(), config.hostname or socket.getfqdn(), master)
+
+
+def system_user() -> str:
+    """Who runs this: the user of the system; of root also who became it by sudo."""
+    number = os.getuid()
+    try:
+        name = pwd.getpwuid(number).pw_name
+    except KeyError:
+        name = f"user {number}"
+    by = os.environ.get("SUDO_USER") if number == 0 else None
+    return f"{name} (sudo by {by})" if by else name
 
 
 def _master_key(config: Config) -> MasterKey:
@@ -308,9 +333,10 @@ async def initialise(config: Config) -> list[str]:
     made = []
     key = config.master_key
     new_key = key if key is not None and not key.exists() else None
-    if new_key is None:
-        _master_key(config)  # what is wrong with it is said before anything is made
-    async with Database(config.database, upgrade=True) as database:
+    # what is wrong with it is said before anything is made
+    master = _master_key(config) if new_key is None else None
+    scribe = _scribe(config, master)
+    async with Database(config.database, upgrade=True, scribe=scribe) as database:
         if new_key is not None:
             await _fit_for_a_new_key(database, new_key)
             generate_master_key(new_key)
@@ -479,7 +505,8 @@ async def running(app: App) -> AsyncIterator[Running]:
 async def serve(config: Config) -> None:
     """Run the filter until SIGTERM or SIGINT. Raises `AdminError` when it cannot start."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold private keys
-    async with open_app(config, upgrade=True) as app, running(app) as at_work:
+    opened = open_app(config, upgrade=True, actor=DAEMON)
+    async with opened as app, running(app) as at_work:
         forward_library_logs(app.journal)
         ending = asyncio.Event()
         loop = asyncio.get_running_loop()

@@ -12,8 +12,8 @@ import typer
 from smimefilter.app import Office, now
 from smimefilter.base.errors import AdminError
 from smimefilter.handlers.registry import broken, installed
+from smimefilter.ports.audit import AuditRecord
 from smimefilter.ports.handlers import HandlerTrouble
-from smimefilter.ports.requests import AuditRecord
 
 from .common import DEFAULT_CONFIG, Config, in_office, read_bytes, with_app
 from .show import Json, as_json, rows, say

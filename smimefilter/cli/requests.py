@@ -42,6 +42,7 @@ from .common import (
     read_bytes,
     read_password,
     refuse_to_overwrite,
+    told,
     with_app,
     write_bytes,
 )
@@ -218,6 +219,9 @@ def send(
                 allow_mismatch=allow_mismatch,
                 legacy=legacy,
             )
+            for identity in identities:
+                thumbprint = identity.certificate.thumbprint
+                await told(app, "private key sent", thumbprint, f"to {address}")
             keep = _keeps_password(moment, address, store_password)
             if keep:
                 await set_preference(
@@ -272,7 +276,7 @@ def show(id_: Id, config: Config = DEFAULT_CONFIG, json: Json = False) -> None:
     async def run(app: App) -> list[tuple[str, Any]]:
         async with office(app) as found:
             one = await found.requests.find(id_)
-        records = await app.database.audit.about(one.id)
+        records = await app.database.audit.find(one.id)
         done = [f"{r.at:%Y-%m-%d %H:%M:%S} {r.event}: {r.detail}".rstrip(": ") for r in records]
         asked = [(name.replace("_", " "), value) for name, value in one.fields.items()]
         return [*_row(one).items(), *asked, ("history", done)]

@@ -12,6 +12,7 @@ from smimefilter.app import serve as run_filter
 from . import (
     accounts,
     atlas,
+    audit,
     authority,
     certificates,
     correspondents,
@@ -56,6 +57,7 @@ app.add_typer(requests.bulk, name="bulk")
 app.add_typer(handlers.handler, name="handler")
 app.add_typer(atlas.app, name="atlas")
 app.add_typer(accounts.app, name="account")
+app.add_typer(audit.app, name="audit")
 app.command("explain")(explain.explain)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)

@@ -91,7 +91,7 @@ async def rotate_master_key(
             HANDLER_SETTINGS: _others(HANDLER_SETTINGS, await handlers.all(), old, new),
         }
         check = _check_value(new)
-        if await certificates.rewrap(keys, preferences, others, check, state.revision):
+        if await certificates.rewrap(keys, preferences, others, check, state.revision, new):
             return Rotation(len(keys), len(preferences), sum(map(len, others.values())))
     raise AdminError(
         "the database changed each time the keys were rewrapped; nothing was done",

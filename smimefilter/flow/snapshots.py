@@ -20,6 +20,7 @@ from smimefilter.pki.crl import Crl, UnreadableCrl
 from smimefilter.pki.ocsp import OcspAnswer, UnreadableOcsp
 from smimefilter.plan.snapshot import CertificateIndex, Snapshot, Spans
 from smimefilter.policy.tree import Scopes, Tree
+from smimefilter.ports.audit import DONE, FAILED, Audit, AuditRecord
 from smimefilter.ports.journal import Journal
 from smimefilter.ports.keys import KeyRing, Sealer
 from smimefilter.ports.policies import PolicySource
@@ -63,8 +64,11 @@ class Snapshots:
         answers: OcspAnswers,
         clock: Callable[[], datetime],
         most_octets: int = MOST_OCTETS,
+        audit: Audit | None = None,
     ) -> None:
-        """`most_octets`: that one mail may take to be opened."""
+        """`most_octets`: that one mail may take to be opened; `audit`: where policies that are
+        read again are told of."""
+        self._audit = audit
         self._most_octets = most_octets
         self._stored_answers = answers
         self._clock = clock
@@ -105,13 +109,27 @@ class Snapshots:
     async def reload_files(self) -> None:
         """Read the policy files again; a broken one leaves all as it was."""
         async with self._turn:
+            before, outcome = self._files, DONE
             try:
                 files = await asyncio.to_thread(self._policies.load)
                 await self._replace(files, self._store)
             except Exception as error:  # noqa: BLE001 - whatever it is, the old state is good
                 self._journal.trouble("policies not reloaded, the old ones stay", error)
+                said = str(error) if isinstance(error, AdminError) else type(error).__name__
+                outcome = FAILED
             else:
                 self._journal.note("policies reloaded", scopes=len(files))
+                said = _changed(before, files)
+        await self._tell(outcome, said)
+
+    async def _tell(self, outcome: str, said: str) -> None:
+        if self._audit is None:
+            return
+        record = AuditRecord(self._clock(), "policies", "policies reloaded", said, outcome)
+        try:
+            await self._audit.add([record])
+        except Exception as error:  # noqa: BLE001 - the policies hold all the same
+            self._journal.trouble("audit record not written", error)
 
     async def _follow_database(self) -> None:
         failing = False
@@ -180,6 +198,22 @@ class Snapshots:
                 self._journal.trouble("CRL not usable", trouble)
         self._read_crls = found
         return list(found.values())
+
+
+def _changed(before: Scopes, now: Scopes) -> str:
+    """Where preferences are set otherwise, without their values."""
+    found = sorted(
+        f"{scope} {name}"
+        for scope in {*before, *now}
+        for name in {*before.get(scope, {}), *now.get(scope, {})}
+        if _value(before, scope, name) != _value(now, scope, name)
+    )
+    return f"changed: {', '.join(found)}" if found else "nothing is changed"
+
+
+def _value(scopes: Scopes, scope: str, name: str) -> object:
+    setting = scopes.get(scope, {}).get(name)
+    return None if setting is None else (setting.value,)
 
 
 def _read_answers(stored: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, OcspAnswer]]:

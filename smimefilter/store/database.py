@@ -22,8 +22,8 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from smimefilter.base.errors import AdminError
+from smimefilter.ports.audit import NOBODY, Audit, Scribe
 from smimefilter.ports.requests import (
-    Audit,
     Authorities,
     ChallengeMails,
     HandlerSettings,
@@ -46,6 +46,7 @@ from smimefilter.ports.stores import (
 from .accounts import SqlAccounts
 from .activity import SqlActiveUsers
 from .answers import SqlOcspAnswers
+from .audit import SqlAudit
 from .authorities import SqlAuthorities, SqlHandlerSettings
 from .certs import SqlCertificates
 from .challenges import SqlChallengeMails
@@ -55,7 +56,7 @@ from .ctl import SqlTrustList
 from .engine import Sessions, connect, is_sqlite
 from .migrate import check, migrate
 from .prefs import SqlPreferences
-from .requests import SqlAudit, SqlRequests
+from .requests import SqlRequests
 from .secrets import SqlSecrets
 from .sources import SqlCrlSources
 from .state import SqlStates
@@ -70,7 +71,8 @@ class Database:
 
     `url` as SQLAlchemy takes it: `sqlite+aiosqlite:///relative.db`, four slashes for an
     absolute path, or `postgresql+asyncpg://user:password@host/name`. With `upgrade=True` the
-    database is set up or brought up to date first; otherwise it must be.
+    database is set up or brought up to date first; otherwise it must be. `scribe` writes the
+    audit log; one without a sealer leaves its head unsealed, which `audit verify` says.
     """
 
     states: States
@@ -90,10 +92,11 @@ class Database:
     handlers: HandlerSettings
     audit: Audit
 
-    def __init__(self, url: str, *, upgrade: bool = False) -> None:
+    def __init__(self, url: str, *, upgrade: bool = False, scribe: Scribe = NOBODY) -> None:
         self._url: Final = _parsed(url)
         self._where: Final = _name(self._url)
         self._upgrade: Final = upgrade
+        self._scribe: Final = scribe
         self._engine: AsyncEngine
 
     async def __aenter__(self) -> Self:
@@ -102,7 +105,7 @@ class Database:
                 await self._open()
         else:
             await self._open()
-        self._open_stores(Sessions(self._engine))
+        self._open_stores(Sessions(self._engine, self._scribe))
         return self
 
     async def __aexit__(
@@ -118,7 +121,10 @@ class Database:
             _look_at_file(self._where, may_create=self._upgrade)
         self._engine = _engine(self._url)
         try:
-            await (migrate if self._upgrade else check)(self._engine, self._where)
+            if self._upgrade:
+                await migrate(self._engine, self._where, self._scribe)
+            else:
+                await check(self._engine, self._where)
         except (SQLAlchemyError, OSError) as error:
             await self._engine.dispose()
             raise _cannot_open(error, self._where) from error
