@@ -71,7 +71,7 @@ from smimefilter.ports.requests import StoredRequest
 from smimefilter.smtp.connect import probe
 from smimefilter.smtp.listener import MailListener
 from smimefilter.smtp.relay import SmtpRelay
-from smimefilter.store.database import Database
+from smimefilter.store.database import Database, restore
 from smimefilter.trust.verdict import Purpose, Verdict
 from smimefilter.web.publish import Publisher
 
@@ -102,6 +102,11 @@ def read_config(path: Path) -> Config:
             where=str(path),
             mend="name the settings with --config FILE; config/smimefilter.yaml is a start",
         ) from None
+    return config_of(text, path)
+
+
+def config_of(text: str, path: Path) -> Config:
+    """Settings that are, or will be, in this file."""
     return rooted(load_settings(text, str(path), Config), path.resolve().parent)
 
 
@@ -296,15 +301,16 @@ async def open_app(
     `journal` takes the place of the configured log; `actor` is who acts, as the audit log
     tells it, else the user of the system.
     """
-    master = _master_key(config)
+    master = master_key_of(config)
     journal = journal or LogJournal(make_log(config.log.format, config.log.level))
-    scribe = _scribe(config, master, actor)
+    scribe = scribe_of(config, master, actor)
     async with Database(config.database, upgrade=upgrade, scribe=scribe) as database:
         await prove_master_key(database.secrets, master)
         yield App(config, database, master, journal)
 
 
-def _scribe(config: Config, master: MasterKey | None, actor: str = "") -> Scribe:
+def scribe_of(config: Config, master: MasterKey | None, actor: str = "") -> Scribe:
+    """Who writes the audit log of an installation."""
     return Scribe(actor or system_user(), config.hostname or socket.getfqdn(), master)
 
 
@@ -319,9 +325,9 @@ def system_user() -> str:
     return f"{name} (sudo by {by})" if by else name
 
 
-def _master_key(config: Config) -> MasterKey:
-    """The credential that systemd hands over, where it does; else the configured file, which
-    may belong to root alone."""
+def master_key_of(config: Config) -> MasterKey:
+    """The master key of an installation: the credential that systemd hands over, where it
+    does; else the configured file, which may belong to root alone. Raises `AdminError`."""
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     handed_over = folder is not None and (Path(folder) / CREDENTIAL).exists()
     return load_master_key(None if handed_over else config.master_key, folder)
@@ -334,8 +340,8 @@ async def initialise(config: Config) -> list[str]:
     key = config.master_key
     new_key = key if key is not None and not key.exists() else None
     # what is wrong with it is said before anything is made
-    master = _master_key(config) if new_key is None else None
-    scribe = _scribe(config, master)
+    master = master_key_of(config) if new_key is None else None
+    scribe = scribe_of(config, master)
     async with Database(config.database, upgrade=True, scribe=scribe) as database:
         if new_key is not None:
             await _fit_for_a_new_key(database, new_key)
@@ -348,6 +354,12 @@ async def initialise(config: Config) -> list[str]:
         (config.policies / "global.yaml").write_text(NO_POLICY)
         made.append(f"policy folder {config.policies}")
     return made
+
+
+async def fill(config: Config, master: MasterKey, **what: Any) -> None:
+    """Fill the empty database of an installation from a backup; `what` as `store/dump.py`
+    has it. Raises `AdminError`."""
+    await restore(config.database, scribe=scribe_of(config, master), **what)
 
 
 async def _fit_for_a_new_key(database: Database, missing: Path) -> None:

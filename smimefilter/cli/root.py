@@ -14,6 +14,7 @@ from . import (
     atlas,
     audit,
     authority,
+    backup,
     certificates,
     correspondents,
     crls,
@@ -58,6 +59,8 @@ app.add_typer(handlers.handler, name="handler")
 app.add_typer(atlas.app, name="atlas")
 app.add_typer(accounts.app, name="account")
 app.add_typer(audit.app, name="audit")
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 app.command("explain")(explain.explain)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)

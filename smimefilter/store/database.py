@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
@@ -53,6 +53,7 @@ from .challenges import SqlChallengeMails
 from .correspondents import SqlCorrespondents
 from .crls import SqlCrls
 from .ctl import SqlTrustList
+from .dump import dump, load
 from .engine import Sessions, connect, is_sqlite
 from .migrate import check, migrate
 from .prefs import SqlPreferences
@@ -105,7 +106,8 @@ class Database:
                 await self._open()
         else:
             await self._open()
-        self._open_stores(Sessions(self._engine, self._scribe))
+        self._sessions = Sessions(self._engine, self._scribe)
+        self._open_stores(self._sessions)
         return self
 
     async def __aexit__(
@@ -132,6 +134,12 @@ class Database:
             await self._engine.dispose()
             raise
 
+    async def dump(
+        self, write: Callable[[bytes], object], seen: Callable[[int], None]
+    ) -> dict[str, int]:
+        """Write all of it, of one moment, as `dump.py` says; how many rows of each table."""
+        return await dump(self._sessions, write, seen)
+
     def _open_stores(self, sessions: Sessions) -> None:
         self.states = SqlStates(sessions)
         self.certificates = SqlCertificates(sessions)
@@ -149,6 +157,32 @@ class Database:
         self.challenges = SqlChallengeMails(sessions)
         self.handlers = SqlHandlerSettings(sessions)
         self.audit = SqlAudit(sessions)
+
+
+async def restore(url: str, **what: Any) -> None:
+    """Fill an empty database from a dump; `what` as `dump.load` has it. Raises `AdminError`."""
+    parsed = _parsed(url)
+    where = _name(parsed)
+    if is_sqlite(parsed):
+        _try_making(Path(where))
+    mask = os.umask(0o077)
+    try:
+        _engine(parsed)  # whether its driver is there
+        await load(parsed, where, **what)
+    except (SQLAlchemyError, OSError) as error:
+        raise _cannot_open(error, where) from error
+    finally:
+        os.umask(mask)
+
+
+def _try_making(path: Path) -> None:
+    """Raises `AdminError` where a file that is missing cannot be made."""
+    if not path.exists():
+        try:
+            _create(path, may_create=True)
+        except OSError as error:
+            raise _cannot_open(error, str(path)) from None
+        path.unlink()
 
 
 async def upgrade(url: str) -> None:

@@ -39,7 +39,7 @@ async def migrate(engine: AsyncEngine, where: str, scribe: Scribe) -> None:
         found = await connection.run_sync(_schema)
         _refuse_newer(found, where)
         if found != SCHEMA:
-            await connection.run_sync(_upgrade, scribe)
+            await connection.run_sync(upgrade_to, scribe, SCHEMA)
         await connection.commit()
 
 
@@ -76,7 +76,8 @@ def _schema(connection: sa.Connection) -> str | None:
     return None if found is None else str(found)
 
 
-def _upgrade(connection: sa.Connection, scribe: Scribe, to: str = "head") -> None:
+def upgrade_to(connection: sa.Connection, scribe: Scribe, to: str) -> None:
+    """Run the migrations up to this one, in the transaction of the connection."""
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
     config.attributes["connection"] = connection

@@ -211,6 +211,20 @@ def _installation(clerk: Clerk, office: PostOffice, folder: Path) -> None:
         told = connection.execute("SELECT event FROM audit").fetchall()
     assert told == [("database set up",)]
     clerk.done.add("init")
+    file = folder / "node.tar.gz"
+    clerk("backup", str(file), event="backup made")
+    for path in (
+        other / DATABASE,
+        *other.glob(f"{DATABASE}-*"),
+        other / "policies/global.yaml",
+    ):
+        path.unlink(missing_ok=True)
+    shutil.copy(office.home / "master.key", other)
+    Commands(program.config)("restore", str(file))
+    with closing(sqlite3.connect(other / DATABASE)) as connection:
+        told = connection.execute("SELECT event FROM audit ORDER BY number").fetchall()
+    assert told[-1] == ("restored",)
+    clerk.done.add("restore")
     new = folder / "new.key"
     clerk("key rotate", "--new", str(new), event="master key changed")
     shutil.copy(new, office.home / "master.key")
