@@ -52,7 +52,7 @@ from smimefilter.keys.master import CREDENTIAL, MasterKey, generate_master_key, 
 from smimefilter.keys.wrapped import KeyVault, WrappedKeyRing
 from smimefilter.notify.sms import sms_transport
 from smimefilter.notify.texts import TemplateLetters
-from smimefilter.obs import systemd
+from smimefilter.obs import health, systemd
 from smimefilter.obs.log import LogJournal, forward_library_logs, make_log
 from smimefilter.obs.meter import PrometheusMeter
 from smimefilter.pki.certificate import Certificate
@@ -451,7 +451,7 @@ class Running:
         """Listen on every address, or on none. Raises `AdminError`."""
         try:
             if isinstance(self._meter, PrometheusMeter) and self._app.config.metrics:
-                self._meter.show(self._app.config.metrics)
+                self._meter.show(self._app.config.metrics, self._health())
             if self.publisher is not None:
                 await self.publisher.start()
             for listener in self.listeners:
@@ -477,6 +477,23 @@ class Running:
                 address=listener.settings.address,
                 port=listener.port,
             )
+
+    def _health(self) -> health.Health:
+        def listening() -> dict[str, bool]:
+            return {str(one): one.is_listening for one in self.listeners}
+
+        return health.Health(
+            {
+                "event loop": health.answers(asyncio.get_running_loop()),
+                "keeper": health.keeper(lambda: self.keeper),
+            },
+            {
+                "snapshots": health.snapshots(self._snapshots),
+                "listeners": health.listeners(listening),
+                "database": health.database(self._snapshots),
+                "policies": health.policies(self._snapshots),
+            },
+        )
 
     async def stop(self, grace: float = GRACE) -> None:
         """Take no more mail, let those under way end."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from smimefilter.base.errors import AdminError
@@ -34,6 +34,7 @@ from .opening import MOST_OCTETS
 from .preferences import database_scopes
 
 ASK_EVERY: Final = 1.0  # seconds between looks at the database's revision
+SILENCE: Final = timedelta(seconds=30)  # of the database, that is trouble
 MOST_ANSWERS: Final = 20_000  # of OCSP
 
 
@@ -83,6 +84,9 @@ class Snapshots:
         self._store: StoreState
         self._refused: int | None = None  # the revision that no state could be made of
         self.current: State
+        self.policies_refused = False  # the files of now are not those that hold
+        self._store_trouble = ""
+        self._looked: datetime | None = None  # when the database last answered
         self._turn = asyncio.Lock()
 
     async def load(self) -> State:
@@ -91,6 +95,18 @@ class Snapshots:
         stored = await self._stored_answers.all(self._clock())
         self._answers = dict(_read_answers(stored))
         return await self._replace(files, await self._states.load())
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether there is a state at all."""
+        return hasattr(self, "current")
+
+    def store_trouble(self) -> str:
+        """Why the database cannot be read now; empty: it can."""
+        if self._store_trouble or self._looked is None:
+            return self._store_trouble
+        silent = self._clock() - self._looked
+        return f"it is silent for {silent.seconds} seconds" if silent > SILENCE else ""
 
     def learn(self, key: str, answer: OcspAnswer) -> None:
         """An answer of OCSP is at hand from now on."""
@@ -116,10 +132,10 @@ class Snapshots:
             except Exception as error:  # noqa: BLE001 - whatever it is, the old state is good
                 self._journal.trouble("policies not reloaded, the old ones stay", error)
                 said = str(error) if isinstance(error, AdminError) else type(error).__name__
-                outcome = FAILED
+                outcome, self.policies_refused = FAILED, True
             else:
                 self._journal.note("policies reloaded", scopes=len(files))
-                said = _changed(before, files)
+                said, self.policies_refused = _changed(before, files), False
         await self._tell(outcome, said)
 
     async def _tell(self, outcome: str, said: str) -> None:
@@ -137,11 +153,13 @@ class Snapshots:
             await asyncio.sleep(ASK_EVERY)
             try:
                 await self.look()
-                failing = False
+                failing, self._store_trouble = False, ""
+                self._looked = self._clock()
             except Exception as error:  # noqa: BLE001 - whatever it is, the old state is good
                 if not failing:  # once, not every second
                     self._journal.trouble("store not read, the old state stays", error)
                 failing = True
+                self._store_trouble = str(error) or type(error).__name__
 
     async def look(self) -> None:
         """Take what is new in the database, now. Raises what cannot be read."""

@@ -18,6 +18,8 @@ from smimefilter.base.errors import AdminError
 from smimefilter.config import Metrics
 from smimefilter.ports.journal import MailRecord
 
+from .health import Health
+
 _SECONDS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 30)
 
 
@@ -72,12 +74,14 @@ class PrometheusMeter:
         self._crl_sources.labels("good").set(followed - failing)
         self._crl_sources.labels("failing").set(failing)
 
-    def show(self, settings: Metrics) -> None:
-        """Listen from now on. Raises `AdminError`."""
+    def show(self, settings: Metrics, health: Health | None = None) -> None:
+        """Listen from now on, with the pages of `health` beside. Raises `AdminError`."""
         try:
             self._server, self._thread = start_http_server(
                 settings.port, settings.address, self._registry
             )
+            if health is not None:
+                self._server.set_app(health.beside(self._server.get_app()))  # type: ignore[arg-type]
         except OSError as error:
             raise AdminError(
                 f"metrics cannot be shown: {(error.strerror or str(error)).lower()}",

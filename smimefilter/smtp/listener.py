@@ -62,6 +62,11 @@ class MailListener:
     def __str__(self) -> str:
         return f"{self.settings.protocol} on {self.settings.address}:{self.port}"
 
+    @property
+    def is_listening(self) -> bool:
+        """Whether it takes mail now."""
+        return self._server is not None and self._server.is_serving()
+
     async def start(self) -> None:
         """Listen. Raises `AdminError`."""
         logging.getLogger("mail.log").setLevel(logging.WARNING)  # aiosmtpd's, of little use
