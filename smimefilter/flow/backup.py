@@ -86,6 +86,8 @@ def _read(text: bytes, where: str) -> Manifest:
     try:
         found = Manifest(**json.loads(text))
         base64.b64decode(found.check)
+        if not isinstance(found.format, int) or not isinstance(found.schema, str):
+            raise TypeError("not of a manifest")
     except (ValueError, TypeError, KeyError):
         raise AdminError(
             "no backup, or a damaged or newer one", where=where, mend="take another copy of it"
