@@ -20,6 +20,7 @@ from smimefilter.app import (
 )
 from smimefilter.base.errors import AdminError, AdminErrors
 from smimefilter.flow.activity import ACTIVE_FOR
+from smimefilter.flow.audit import verify
 from smimefilter.flow.checkup import Finding, Grade, look_over
 
 from .common import DEFAULT_CONFIG, Config
@@ -76,12 +77,21 @@ async def _installation(app: App) -> list[Finding]:
         findings += _bad("settings", error)
     scopes = len(state.snapshot.tree.files)
     findings.append(Finding(Grade.GOOD, "policies", f"{scopes} scopes in files"))
+    findings.append(await _audit_log(app))
     users = await app.database.active_users.since(now() - ACTIVE_FOR)
     sources = await app.database.crl_sources.all()
     keys = app.ring(store.keys)
     ours = [one.thumbprint for one in await app.database.authorities.all()]
     moment = state.snapshot.at(now())
     return findings + look_over(store, moment, users, sources, keys, ours)
+
+
+async def _audit_log(app: App) -> Finding:
+    found = await verify(app.database.audit, app.master)
+    if not found.why:
+        return Finding(Grade.GOOD, "audit log", f"whole, {found.records} records")
+    what = f"broken at record {found.broken}: {found.why}"
+    return Finding(Grade.BAD, "audit log", what, "see docs/audit.md for what that says")
 
 
 async def _network(config: settings.Config) -> AsyncIterator[Finding]:

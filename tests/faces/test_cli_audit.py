@@ -253,6 +253,10 @@ def test_records_are_listed_and_verified(
     bad = run("audit", "verify", code=1)
     assert bad.out.startswith("broken at record 2: record 2 was changed")
     assert run("audit", "verify", "--json", code=1).json["whole"] is False
+    findings = run("doctor", "--json", code=1).json
+    assert [one["what"] for one in findings if one["about"] == "audit log"] == [
+        "broken at record 2: record 2 was changed, or the one before it"
+    ]
 
 
 def test_policies_that_are_read_again_leave_a_record(office: PostOffice) -> None:
