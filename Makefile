@@ -20,7 +20,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup fmt lint types test bench growth chaos fuzz demo lock clean system-packages ldap-client programs
+.PHONY: help setup fmt lint types test bench growth chaos fuzz demo lock audit sbom clean system-packages ldap-client programs
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -64,6 +64,13 @@ lock: setup  ## write the lock files from pyproject.toml; ARGS=--upgrade for new
 	$(LOCK) $(ARGS) --group ldap -o requirements-ldap.lock
 	$(LOCK) $(ARGS) --group postgres -o requirements-postgres.lock
 	$(LOCK) $(ARGS) --group programs -o requirements-programs.lock
+
+audit: setup  ## known flaws of what is locked, and whether all of it is pinned by hashes
+	$(BIN)/python -m tests.audit $(ARGS)
+
+sbom: setup  ## write build/sbom.json, the CycloneDX bill of what is installed to run
+	@mkdir -p build
+	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --of JSON --output-reproducible requirements.lock -o build/sbom.json
 
 clean:  ## remove what the other commands made, but for .venv
 	rm -rf build dist demo-results .mypy_cache .ruff_cache .pytest_cache .hypothesis \

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import random
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import uvloop
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
@@ -64,6 +65,7 @@ from smimefilter.keys.tokenkeys import private_key
 from smimefilter.keys.wrapped import KeyVault, WrappedKeyRing
 from smimefilter.notify.sms import sms_transport
 from smimefilter.notify.texts import TemplateLetters
+from smimefilter.obs import health
 from smimefilter.obs.log import LogJournal, forward_library_logs, make_log
 from smimefilter.obs.meter import PrometheusMeter, keep_numbers_in
 from smimefilter.pki.certificate import Certificate
@@ -73,6 +75,7 @@ from smimefilter.policy.preferences import (
     CA_DIGEST,
 )
 from smimefilter.policy.tree import View
+from smimefilter.ports.audit import Scribe
 from smimefilter.ports.journal import Journal
 from smimefilter.ports.meter import Meter, NoMeter
 from smimefilter.ports.net import Net
@@ -84,7 +87,7 @@ from smimefilter.smtp.connect import probe
 from smimefilter.smtp.listener import MailListener
 from smimefilter.smtp.relay import SmtpRelay
 from smimefilter.smtp.sockets import listening
-from smimefilter.store.database import Database
+from smimefilter.store.database import Database, restore
 from smimefilter.store.handover import SqliteHandOvers
 from smimefilter.trust.verdict import Purpose, Verdict
 from smimefilter.web.publish import Publisher
@@ -100,6 +103,7 @@ preferences: {}
 """
 ANOTHER_PORT: Final = "stop it, or choose another port"
 _READING: Final = timedelta(minutes=10)  # of what was fetched, waiting for others included
+DAEMON: Final = "daemon"  # actor in the audit log
 GRACE: Final = 30.0  # seconds that mails under way have to end in when stopping
 
 
@@ -110,10 +114,11 @@ def now() -> datetime:
 
 def read_config(path: Path) -> Config:
     """The settings; relative paths in them start at the file's folder."""
-    return _config_of(_text_of(path), path)
+    return config_of(_text_of(path), path)
 
 
-def _config_of(text: str, path: Path) -> Config:
+def config_of(text: str, path: Path) -> Config:
+    """Settings that are, or will be, in this file."""
     return rooted(load_settings(text, str(path), Config), path.resolve().parent)
 
 
@@ -163,8 +168,9 @@ class App:
             raise AdminError("the settings name no token", mend="name one: docs/hsm.md")
         return private_key(self.token, self.token.generate(kind, label))
 
-    def snapshots(self) -> Snapshots:
-        """The state that mails are decided from; not loaded yet."""
+    def snapshots(self, *, noted: bool = True) -> Snapshots:
+        """The state that mails are decided from; not loaded yet. `noted`: policies that are
+        read again are told of in the audit log."""
         return Snapshots(
             states=self.database.states,
             policies=self.policies,
@@ -174,6 +180,7 @@ class App:
             answers=self.database.ocsp_answers,
             clock=now,
             most_octets=self.config.max_opened_size,
+            audit=self.database.audit if noted else None,
         )
 
     def crl_updates(
@@ -320,16 +327,22 @@ async def updating(app: App) -> AsyncIterator[CrlUpdates]:
 
 @asynccontextmanager
 async def open_app(
-    config: Config, *, upgrade: bool = False, journal: LogJournal | None = None
+    config: Config,
+    *,
+    upgrade: bool = False,
+    journal: LogJournal | None = None,
+    actor: str = "",
 ) -> AsyncIterator[App]:
     """Open an installation; with `upgrade` its database is brought up to date first.
 
-    `journal` takes the place of the configured log.
+    `journal` takes the place of the configured log; `actor` is who acts, as the audit log
+    tells it, else the user of the system.
     """
-    master = _master_key(config)
+    master = master_key_of(config)
     journal = journal or LogJournal(make_log(config.log.format, config.log.level))
     token = token_of(config)
-    async with Database(config.database, upgrade=upgrade) as database:
+    scribe = scribe_of(config, master, actor)
+    async with Database(config.database, upgrade=upgrade, scribe=scribe) as database:
         await prove_master_key(database.secrets, master)
         try:
             yield App(config, database, master, journal, token)
@@ -347,9 +360,25 @@ def token_of(config: Config) -> Token | None:
     return open_token(named.module, named.label, pin, named.timeout)
 
 
-def _master_key(config: Config) -> MasterKey:
-    """The credential that systemd hands over, where it does; else the configured file, which
-    may belong to root alone."""
+def scribe_of(config: Config, master: MasterKey | None, actor: str = "") -> Scribe:
+    """Who writes the audit log of an installation."""
+    return Scribe(actor or system_user(), config.hostname or socket.getfqdn(), master)
+
+
+def system_user() -> str:
+    """Who runs this: the user of the system; of root also who became it by sudo."""
+    number = os.getuid()
+    try:
+        name = pwd.getpwuid(number).pw_name
+    except KeyError:
+        name = f"user {number}"
+    by = os.environ.get("SUDO_USER") if number == 0 else None
+    return f"{name} (sudo by {by})" if by else name
+
+
+def master_key_of(config: Config) -> MasterKey:
+    """The master key of an installation: the credential that systemd hands over, where it
+    does; else the configured file, which may belong to root alone. Raises `AdminError`."""
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     handed_over = folder is not None and (Path(folder) / CREDENTIAL).exists()
     return load_master_key(None if handed_over else config.master_key, folder)
@@ -361,9 +390,10 @@ async def initialise(config: Config) -> list[str]:
     made = []
     key = config.master_key
     new_key = key if key is not None and not key.exists() else None
-    if new_key is None:
-        _master_key(config)  # what is wrong with it is said before anything is made
-    async with Database(config.database, upgrade=True) as database:
+    # what is wrong with it is said before anything is made
+    master = master_key_of(config) if new_key is None else None
+    scribe = scribe_of(config, master)
+    async with Database(config.database, upgrade=True, scribe=scribe) as database:
         if new_key is not None:
             await _fit_for_a_new_key(database, new_key)
             generate_master_key(new_key)
@@ -375,6 +405,12 @@ async def initialise(config: Config) -> list[str]:
         (config.policies / "global.yaml").write_text(NO_POLICY)
         made.append(f"policy folder {config.policies}")
     return made
+
+
+async def fill(config: Config, master: MasterKey, **what: Any) -> None:
+    """Fill the empty database of an installation from a backup; `what` as `store/dump.py`
+    has it. Raises `AdminError`."""
+    await restore(config.database, scribe=scribe_of(config, master), **what)
 
 
 async def _fit_for_a_new_key(database: Database, missing: Path) -> None:
@@ -489,7 +525,7 @@ class Running:
         try:
             metrics = self._app.config.metrics if not self._part.numbers else None
             if isinstance(self._meter, PrometheusMeter) and metrics:
-                self._meter.show(metrics)
+                self._meter.show(metrics, self._health())
             if self._hand_overs is not None:
                 self._hand_overs.open()
             given = [inherited(one) for one in self._part.sockets]
@@ -518,6 +554,23 @@ class Running:
                 address=listener.settings.address,
                 port=listener.port,
             )
+
+    def _health(self) -> health.Health:
+        def listening() -> dict[str, bool]:
+            return {str(one): one.is_listening for one in self.listeners}
+
+        return health.Health(
+            {
+                "event loop": health.answers(asyncio.get_running_loop()),
+                "keeper": health.keeper(lambda: self.keeper),
+            },
+            {
+                "snapshots": health.snapshots(self._snapshots),
+                "listeners": health.listeners(listening),
+                "database": health.database(self._snapshots),
+                "policies": health.policies(self._snapshots),
+            },
+        )
 
     async def stop(self, grace: float = GRACE) -> None:
         """Take no more mail, let those under way end."""
@@ -567,7 +620,7 @@ def _hand_overs(config: Config) -> SqliteHandOvers | None:
 @asynccontextmanager
 async def running(app: App, part: Assignment = ALONE) -> AsyncIterator[Running]:
     """The filter, started; stopped at the end."""
-    snapshots = app.snapshots()
+    snapshots = app.snapshots(noted=part.leads)
     await snapshots.load()
     at_work = Running(app, snapshots, part)
     async with at_work.net:
@@ -585,7 +638,7 @@ def serve(path: Path, workers: int | None = None) -> None:
     assigned = read_assignment()
     if assigned is not None:
         part, line = assigned
-        config = shared(_config_of(part.text, Path(part.name)), part.of)
+        config = shared(config_of(part.text, Path(part.name)), part.of)
         uvloop.run(_serve(config, Path(part.name), part, Contact(part, line)))
         return
     config = read_config(path)
@@ -605,7 +658,7 @@ def _workers(config: Config) -> int:
 def _work(path: Path, workers: int | None) -> Work:
     """What a supervisor has to know of the settings. Raises `AdminError`."""
     text = _text_of(path)
-    config = _config_of(text, path)
+    config = config_of(text, path)
     _refuse_what_others_write(config, path)
     places = [(one.protocol.value, one.address, one.port) for one in config.listeners]
     if config.publish is not None:
@@ -623,7 +676,8 @@ def _work(path: Path, workers: int | None) -> Work:
 
 
 async def _serve(config: Config, path: Path, part: Assignment, manager: Manager) -> None:
-    async with open_app(config, upgrade=part.upgrade) as app, running(app, part) as at_work:
+    opened = open_app(config, upgrade=part.upgrade, actor=DAEMON)
+    async with opened as app, running(app, part) as at_work:
         if part.leads:
             _tell_exposed(config, path, app.journal)
         forward_library_logs(app.journal)

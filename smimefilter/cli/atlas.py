@@ -26,6 +26,7 @@ from .common import (
     read_bytes,
     read_password,
     refuse_to_overwrite,
+    told,
     with_app,
     write_bytes,
 )
@@ -142,7 +143,13 @@ def show(config: Config = DEFAULT_CONFIG, json: Json = False) -> None:
 @domain.command()
 def register(name: DomainName, config: Config = DEFAULT_CONFIG, json: Json = False) -> None:
     """Claim a domain: what has to be in its DNS."""
-    _tell(_with_account(config, lambda client, _: Domains(client).register(name)), json)
+
+    async def work(client: AtlasClient, app: App) -> Token:
+        token = await Domains(client).register(name)
+        await told(app, "domain claimed at Atlas", token.domain, f"claim {token.claim}")
+        return token
+
+    _tell(_with_account(config, work), json)
 
 
 @domain.command()
@@ -151,9 +158,11 @@ def reassert(
 ) -> None:
     """A new token for a claim whose time is over."""
 
-    async def work(client: AtlasClient, _: App) -> Token:
+    async def work(client: AtlasClient, app: App) -> Token:
         domains = Domains(client)
-        return await domains.reassert(await domains.find(name, claim))
+        token = await domains.reassert(await domains.find(name, claim))
+        await told(app, "domain claimed anew at Atlas", token.domain, f"claim {token.claim}")
+        return token
 
     _tell(_with_account(config, work), json)
 
@@ -169,10 +178,13 @@ def validate(
 ) -> None:
     """Have Atlas look at the DNS. Exit code 1 when the domain is not verified by that."""
 
-    async def work(client: AtlasClient, _: App) -> tuple[Claim, bool]:
+    async def work(client: AtlasClient, app: App) -> tuple[Claim, bool]:
         domains = Domains(client)
         found = await domains.find(name, claim)
-        return found, await domains.validate(found, authorization_domain)
+        good = await domains.validate(found, authorization_domain)
+        said = "verified" if good else "pending"
+        await told(app, "domain validated at Atlas", found.domain, said)
+        return found, good
 
     found, is_verified = _with_account(config, work)
     if is_verified:
@@ -197,10 +209,11 @@ def list_(
 def delete(name: DomainName, claim: ClaimId = "", config: Config = DEFAULT_CONFIG) -> None:
     """Claim a domain no longer."""
 
-    async def work(client: AtlasClient, _: App) -> Claim:
+    async def work(client: AtlasClient, app: App) -> Claim:
         domains = Domains(client)
         found = await domains.find(name, claim)
         await domains.delete(found)
+        await told(app, "claim of a domain deleted at Atlas", found.domain, f"claim {found.id}")
         return found
 
     found = _with_account(config, work)

@@ -26,6 +26,7 @@ from .common import (
     PasswordFile,
     read_password,
     refuse_to_overwrite,
+    told,
     with_app,
     write_bytes,
 )
@@ -173,6 +174,8 @@ def offline(
             store = app.database.certificates
             key = await export_key(store, ring, root.certificate, password, Form.PKCS12)
             write_bytes(to, key, secret=True)
+            about = root.certificate.thumbprint
+            await told(app, "private key exported", about, f"to {to}")
             return await found.authority.forget_key(root.id)
 
     done = with_app(config, work)

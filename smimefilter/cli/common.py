@@ -12,8 +12,9 @@ from typing import Annotated, Any, Final, TypeVar
 
 import typer
 
-from smimefilter.app import App, Office, office, open_app, read_config
+from smimefilter.app import App, Office, now, office, open_app, read_config
 from smimefilter.base.errors import AdminError
+from smimefilter.ports.audit import AuditRecord
 
 T = TypeVar("T")
 
@@ -58,6 +59,11 @@ def with_app(config: Path, work: Callable[[App], Awaitable[T]]) -> T:
             return await work(app)
 
     return asyncio.run(run())
+
+
+async def told(app: App, event: str, about: str, detail: str = "") -> None:
+    """Write into the audit log what is no change of the database."""
+    await app.database.audit.add([AuditRecord(now(), about, event, detail)])
 
 
 def read_password(file: Path | None, prompt: str = "Password") -> str:

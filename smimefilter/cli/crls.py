@@ -20,7 +20,7 @@ from smimefilter.plan.snapshot import Moment
 from smimefilter.ports.stores import CrlEntry, CrlSource
 
 from .certificates import sources_of
-from .common import DEFAULT_CONFIG, Config, with_app
+from .common import DEFAULT_CONFIG, Config, told, with_app
 from .show import Json, err, facts, rows, say, summary
 
 app = typer.Typer(help="Certificate revocation lists.", no_args_is_help=True)
@@ -68,6 +68,8 @@ async def _update(app: App, urls: list[str], progress: Progress) -> list[Update]
                 raise AdminError("no certificate names this URL", where=url, mend=mend)
         task = progress.add_task("fetching", total=len(urls or known))
         found = await updates.update(urls or known, lambda _: progress.advance(task))
+    good = sum(one.outcome not in FAILURES for one in found)
+    await told(app, "CRLs fetched", ", ".join(urls) or "all", f"{good} of {len(found)} good")
     left = {*(urls or known)} - {one.source.url for one in found}
     busy = "another process is fetching it right now"
     others = [Update(Outcome.LEFT, CrlSource(url, now(), outcome=busy)) for url in left]

@@ -22,6 +22,7 @@ from smimefilter.app import (
 from smimefilter.base.errors import AdminError, AdminErrors, KeyTrouble
 from smimefilter.files.modes import exposed
 from smimefilter.flow.activity import ACTIVE_FOR
+from smimefilter.flow.audit import verify
 from smimefilter.flow.checkup import Finding, Grade, look_over
 from smimefilter.flow.office_checkup import handlers_of, look_over_office
 from smimefilter.handlers.registry import Registry
@@ -84,6 +85,7 @@ async def _installation(app: App) -> list[Finding]:
         findings += _bad("settings", error)
     scopes = len(state.snapshot.tree.files)
     findings.append(Finding(Grade.GOOD, "policies", f"{scopes} scopes in files"))
+    findings.append(await _audit_log(app))
     users = await app.database.active_users.since(now() - ACTIVE_FOR)
     sources = await app.database.crl_sources.all()
     findings += _token(app)
@@ -147,6 +149,14 @@ def _token(app: App) -> list[Finding]:
     except KeyTrouble as error:
         what = str(error).removeprefix(f"{about}: ")
         return [Finding(Grade.BAD, about, what, "see docs/hsm.md; mail that needs it waits")]
+
+
+async def _audit_log(app: App) -> Finding:
+    found = await verify(app.database.audit, app.master)
+    if not found.why:
+        return Finding(Grade.GOOD, "audit log", f"whole, {found.records} records")
+    what = f"broken at record {found.broken}: {found.why}"
+    return Finding(Grade.BAD, "audit log", what, "see docs/audit.md for what that says")
 
 
 async def _network(config: settings.Config) -> AsyncIterator[Finding]:

@@ -14,8 +14,8 @@ from smimefilter.base.errors import AdminError
 from smimefilter.base.suggest import did_you_mean
 from smimefilter.handlers.registry import broken, installed
 from smimefilter.policy.preferences import CA_REQUEST_HANDLER
+from smimefilter.ports.audit import AuditRecord
 from smimefilter.ports.handlers import HandlerTrouble
-from smimefilter.ports.requests import AuditRecord
 
 from .common import DEFAULT_CONFIG, Config, in_office, read_bytes, with_app
 from .show import Json, as_json, rows, say

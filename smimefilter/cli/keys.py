@@ -24,6 +24,7 @@ from .common import (
     PasswordFile,
     read_password,
     refuse_to_overwrite,
+    told,
     with_app,
     write_bytes,
 )
@@ -85,7 +86,9 @@ def export(
         entry = await find(store, thumbprint)
         state = await app.database.states.load()
         ring = app.ring(state.keys)
-        return await export_key(store, ring, entry.certificate, password, form)
+        found = await export_key(store, ring, entry.certificate, password, form)
+        await told(app, "private key exported", entry.certificate.thumbprint, f"to {to}")
+        return found
 
     write_bytes(to, with_app(config, work), secret=True)
     say(f"wrote {to}")

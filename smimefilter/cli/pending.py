@@ -53,7 +53,7 @@ def show(id_: Id, config: Config = DEFAULT_CONFIG, json: Json = False) -> None:
     async def run(app: App) -> list[tuple[str, Any]]:
         async with office(app) as found:
             one = await found.requests.find(id_)
-        records = await app.database.audit.about(one.id)
+        records = await app.database.audit.find(one.id)
         done = [f"{r.at:%Y-%m-%d %H:%M:%S} {r.event}: {r.detail}".rstrip(": ") for r in records]
         asked = [(name.replace("_", " "), value) for name, value in one.fields.items()]
         return [*row_of(one).items(), *asked, ("history", done)]

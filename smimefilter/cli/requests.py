@@ -34,6 +34,7 @@ from .common import (
     PasswordFile,
     in_office,
     read_password,
+    told,
     with_app,
 )
 from .pending import row_of
@@ -219,6 +220,12 @@ def send(
                 allow_mismatch=allow_mismatch,
                 legacy=legacy,
             )
+            for identity in identities:
+                thumbprint = identity.certificate.thumbprint
+                await told(app, "private key sent", thumbprint, f"to {address}")
+            for identity in identities:
+                thumbprint = identity.certificate.thumbprint
+                await told(app, "private key sent", thumbprint, f"to {address}")
             keep = _keeps_password(moment, address, store_password)
             if keep:
                 await set_preference(

@@ -15,7 +15,9 @@ from smimefilter.config import MOST_WORKERS
 from . import (
     accounts,
     atlas,
+    audit,
     authority,
+    backup,
     bulk,
     certificates,
     correspondents,
@@ -71,6 +73,9 @@ app.add_typer(bulk.app, name="bulk")
 app.add_typer(handlers.handler, name="handler")
 app.add_typer(atlas.app, name="atlas")
 app.add_typer(accounts.app, name="account")
+app.add_typer(audit.app, name="audit")
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 app.command("explain")(explain.explain)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)

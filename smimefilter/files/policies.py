@@ -45,7 +45,7 @@ class PolicyFiles:
         policy.
         """
         self._seen = _fingerprint(self._path)  # before reading: a change while we read counts
-        files = _read(self._path)
+        files = read_files(self._path)
         if not files:
             mend = "bring them back, or leave an empty global.yaml to have none"
             raise AdminError("there is no policy file", where=str(self._path), mend=mend)
@@ -95,8 +95,8 @@ class PolicyFiles:
         )
 
 
-def _read(path: Path) -> dict[str, str]:
-    """Texts by name relative to the folder."""
+def read_files(path: Path) -> dict[str, str]:
+    """Texts by name relative to the folder. Raises `AdminError`."""
     files: dict[str, str] = {}
     errors: list[AdminError] = []
     for file in _policy_files(path):

@@ -37,11 +37,11 @@ from smimefilter.pki.certificate import Certificate
 from smimefilter.pki.crl import Crl
 from smimefilter.pki.export import key_pkcs8
 from smimefilter.pki.request import UnreadableCsr, parsed_csr
+from smimefilter.ports.audit import AuditRecord
 from smimefilter.ports.handlers import HandlerTrouble, Issued, NotIssued, Order
 from smimefilter.ports.journal import Journal
 from smimefilter.ports.keys import PRIVATE_KEY, InToken, Sealer
 from smimefilter.ports.requests import (
-    AuditRecord,
     Authorities,
     IssuedCertificate,
     NewCrl,

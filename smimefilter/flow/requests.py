@@ -37,6 +37,7 @@ from smimefilter.pki.certificate import Certificate, is_ca
 from smimefilter.pki.export import key_pkcs8
 from smimefilter.pki.privatekey import belongs_together
 from smimefilter.pki.request import make_csr, prove
+from smimefilter.ports.audit import FAILED, REFUSED, AuditRecord
 from smimefilter.ports.handlers import (
     Handler,
     HandlerTrouble,
@@ -52,7 +53,6 @@ from smimefilter.ports.journal import Journal
 from smimefilter.ports.keys import PRIVATE_KEY, Sealer
 from smimefilter.ports.requests import (
     REQUEST_SECRETS,
-    AuditRecord,
     Requests,
     RequestState,
     StoredRequest,
@@ -300,7 +300,8 @@ class RequestDesk:
     async def reschedule(self, ids: Collection[str]) -> int:
         """Make pending ones due now, and those that were given up pending again; how many."""
         now = self._clock()
-        return await self._requests.reschedule(ids, now, now + self._give_up)
+        records = [AuditRecord(now, id_, "rescheduled") for id_ in ids]
+        return await self._requests.reschedule(ids, now, now + self._give_up, records)
 
     async def remove(self, ids: Collection[str]) -> int:
         """Forget these, with their keys, as far as nobody works on them; how many."""
@@ -531,7 +532,7 @@ class RequestDesk:
             secrets=None,
         )  # fmt: skip
         await self._requests.settle(
-            lease, done, [AuditRecord(self._clock(), request.id, "refused", why)]
+            lease, done, [AuditRecord(self._clock(), request.id, "refused", why, REFUSED)]
         )
         self._journal.warn(
             "certificate refused", request=request.id, address=request.address,
@@ -554,7 +555,7 @@ class RequestDesk:
             done = replace(
                 request, state=RequestState.GIVEN_UP, outcome=f"given up: {why}", tries=tries
             )
-            record = AuditRecord(now, request.id, "given up", why)
+            record = AuditRecord(now, request.id, "given up", why, FAILED)
         else:
             done = replace(request, due=due, outcome=why, tries=tries)
             record = AuditRecord(now, request.id, "waits", why)

@@ -14,7 +14,8 @@ from typing import Final
 
 from smimefilter.base.errors import AdminError
 from smimefilter.pki.build import CRL_REASONS
-from smimefilter.ports.requests import AuditRecord, IssuedCertificate
+from smimefilter.ports.audit import AuditRecord
+from smimefilter.ports.requests import IssuedCertificate
 
 HOLD: Final = "certificateHold"
 LIFT: Final = "removeFromCRL"  # takes a serial on hold off the CRL

@@ -55,11 +55,7 @@ async def prove_master_key(secrets: Secrets, sealer: Sealer) -> None:
     if check is None:
         await secrets.set_check_value(_check_value(sealer))
         check = await secrets.check_value()  # of several that start at once, one came last
-    try:
-        right = check is not None and sealer.open(MASTER_KEY_CHECK, "", check) == _KNOWN
-    except KeyTrouble:
-        right = False
-    if check is None or not right:
+    if check is None or not is_ours(check, sealer):
         raise AdminError(
             "the master key is not the one this database was made with",
             where="master-key",
@@ -91,12 +87,20 @@ async def rotate_master_key(
             HANDLER_SETTINGS: _others(HANDLER_SETTINGS, await handlers.all(), old, new),
         }
         check = _check_value(new)
-        if await certificates.rewrap(keys, preferences, others, check, state.revision):
+        if await certificates.rewrap(keys, preferences, others, check, state.revision, new):
             return Rotation(len(keys), len(preferences), sum(map(len, others.values())))
     raise AdminError(
         "the database changed each time the keys were rewrapped; nothing was done",
         mend="run it again when no import is running",
     )
+
+
+def is_ours(check: bytes, sealer: Sealer) -> bool:
+    """Whether a check value was made under this master key."""
+    try:
+        return sealer.open(MASTER_KEY_CHECK, "", check) == _KNOWN
+    except KeyTrouble:
+        return False
 
 
 def _check_value(sealer: Sealer) -> bytes:

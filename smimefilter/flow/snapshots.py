@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from smimefilter.base.errors import AdminError
@@ -22,6 +22,7 @@ from smimefilter.pki.crl import Crl, UnreadableCrl
 from smimefilter.pki.ocsp import OcspAnswer, UnreadableOcsp
 from smimefilter.plan.snapshot import CertificateIndex, Snapshot, Spans
 from smimefilter.policy.tree import Scopes, Tree
+from smimefilter.ports.audit import DONE, FAILED, Audit, AuditRecord
 from smimefilter.ports.journal import Journal
 from smimefilter.ports.keys import KeyRing, Sealer
 from smimefilter.ports.meter import Meter, NoMeter
@@ -36,6 +37,7 @@ from .opening import MOST_OCTETS
 from .preferences import database_scopes
 
 ASK_EVERY: Final = 0.5  # seconds between looks at the database's revision
+SILENCE: Final = timedelta(seconds=30)  # of the database, that is trouble
 MOST_ANSWERS: Final = 20_000  # of OCSP
 
 
@@ -66,8 +68,11 @@ class Snapshots:
         answers: OcspAnswers,
         clock: Callable[[], datetime],
         most_octets: int = MOST_OCTETS,
+        audit: Audit | None = None,
     ) -> None:
-        """`most_octets`: that one mail may take to be opened."""
+        """`most_octets`: that one mail may take to be opened; `audit`: where policies that are
+        read again are told of."""
+        self._audit = audit
         self._most_octets = most_octets
         self._stored_answers = answers
         self._clock = clock
@@ -82,6 +87,9 @@ class Snapshots:
         self._store: StoreState
         self._refused: int | None = None  # the revision that no state could be made of
         self.current: State
+        self.policies_refused = False  # the files of now are not those that hold
+        self._store_trouble = ""
+        self._looked: datetime | None = None  # when the database last answered
         self._turn = asyncio.Lock()
         self._told = asyncio.Event()
         self._away = False  # the database
@@ -92,6 +100,18 @@ class Snapshots:
         stored = await self._stored_answers.all(self._clock())
         self._answers = dict(_read_answers(stored))
         return await self._replace(files, await self._states.load())
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether there is a state at all."""
+        return hasattr(self, "current")
+
+    def store_trouble(self) -> str:
+        """Why the database cannot be read now; empty: it can."""
+        if self._store_trouble or self._looked is None:
+            return self._store_trouble
+        silent = self._clock() - self._looked
+        return f"it is silent for {silent.seconds} seconds" if silent > SILENCE else ""
 
     def learn(self, key: str, answer: OcspAnswer) -> None:
         """An answer of OCSP is at hand from now on."""
@@ -111,13 +131,27 @@ class Snapshots:
     async def reload_files(self) -> None:
         """Read the policy files again; a broken one leaves all as it was."""
         async with self._turn:
+            before, outcome = self._files, DONE
             try:
                 files = await asyncio.to_thread(self._policies.load)
                 await self._replace(files, self._store)
             except Exception as error:  # noqa: BLE001 - whatever it is, the old state is good
                 self._journal.trouble("policies not reloaded, the old ones stay", error)
+                said = str(error) if isinstance(error, AdminError) else type(error).__name__
+                outcome, self.policies_refused = FAILED, True
             else:
                 self._journal.note("policies reloaded", scopes=len(files))
+                said, self.policies_refused = _changed(before, files), False
+        await self._tell(outcome, said)
+
+    async def _tell(self, outcome: str, said: str) -> None:
+        if self._audit is None:
+            return
+        record = AuditRecord(self._clock(), "policies", "policies reloaded", said, outcome)
+        try:
+            await self._audit.add([record])
+        except Exception as error:  # noqa: BLE001 - the policies hold all the same
+            self._journal.trouble("audit record not written", error)
 
     async def _follow_database(self, meter: Meter) -> None:
         while True:
@@ -130,14 +164,17 @@ class Snapshots:
                 await self.look()
             except AdminError as error:  # of what is in it
                 self._journal.trouble("store not read, the old state stays", error)
+                self._store_trouble = str(error)
             except Exception as error:  # noqa: BLE001 - whatever it is, the old state is good
                 if not self._away:  # once, not every second
                     self._journal.trouble("store not read, the old state stays", error)
                 self._away = True
+                self._store_trouble = str(error) or type(error).__name__
             else:
                 if self._away:
                     self._journal.note("store read again", revision=self._store.revision)
-                self._away = False
+                self._away, self._store_trouble = False, ""
+                self._looked = self._clock()
 
     async def look(self) -> None:
         """Take what is new in the database, now. Raises what cannot be read."""
@@ -194,6 +231,22 @@ class Snapshots:
                 self._journal.trouble("CRL not usable", trouble)
         self._read_crls = found
         return list(found.values())
+
+
+def _changed(before: Scopes, now: Scopes) -> str:
+    """Where preferences are set otherwise, without their values."""
+    found = sorted(
+        f"{scope} {name}"
+        for scope in {*before, *now}
+        for name in {*before.get(scope, {}), *now.get(scope, {})}
+        if _value(before, scope, name) != _value(now, scope, name)
+    )
+    return f"changed: {', '.join(found)}" if found else "nothing is changed"
+
+
+def _value(scopes: Scopes, scope: str, name: str) -> object:
+    setting = scopes.get(scope, {}).get(name)
+    return None if setting is None else (setting.value,)
 
 
 def _read_answers(stored: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, OcspAnswer]]:

@@ -31,7 +31,7 @@ from smimefilter.pki.export import certificates_pem
 from smimefilter.pki.keyfile import UnreadableKeyFile
 from smimefilter.pki.keyfile import read as read_keyfile
 from smimefilter.pki.privatekey import belongs_together
-from smimefilter.ports.requests import AuditRecord
+from smimefilter.ports.audit import AuditRecord
 
 from .registry import Registry
 

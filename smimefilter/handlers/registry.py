@@ -18,9 +18,10 @@ from pydantic.fields import FieldInfo
 
 from smimefilter.base.errors import AdminError
 from smimefilter.base.suggest import did_you_mean
+from smimefilter.ports.audit import AuditRecord
 from smimefilter.ports.handlers import GROUP, Handler, HandlerTrouble, Kind, Services
 from smimefilter.ports.keys import Sealer
-from smimefilter.ports.requests import HANDLER_SETTINGS, AuditRecord, HandlerSettings
+from smimefilter.ports.requests import HANDLER_SETTINGS, HandlerSettings
 
 HIDDEN: Final = "(secret)"
 

@@ -18,6 +18,7 @@ from smimefilter.base.reasons import Because
 from smimefilter.config import Metrics
 from smimefilter.ports.journal import MailRecord
 
+from .health import Health
 from .page import Page
 
 _SECONDS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 30)
@@ -126,9 +127,9 @@ class PrometheusMeter:
         """Set the gauge."""
         self._store.set(int(reachable))
 
-    def show(self, settings: Metrics) -> None:
-        """Listen from now on. Raises `AdminError`."""
-        self._page = Page(settings, self._registry)
+    def show(self, settings: Metrics, health: Health | None = None) -> None:
+        """Listen from now on, with the pages of `health` beside. Raises `AdminError`."""
+        self._page = Page(settings, self._registry, health)
 
     def hide(self) -> None:
         """Listen no longer."""

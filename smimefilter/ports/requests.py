@@ -19,6 +19,7 @@ from typing import Protocol
 from smimefilter.pki.certificate import Certificate
 from smimefilter.plan.challenge import AwaitedMail, ChallengeMail
 
+from .audit import AuditRecord
 from .stores import WrappedKey
 
 REQUEST_SECRETS = "request"  # purpose of a request's sealed secrets; their name is its id
@@ -58,16 +59,6 @@ class StoredRequest:
         return f"<StoredRequest {self.id} {self.state} of {self.address}>"
 
 
-@dataclass(frozen=True, slots=True)
-class AuditRecord:
-    """Something that was done, and when."""
-
-    at: datetime
-    about: str  # a request's id, a CA's or certificate's thumbprint, or a handler's name
-    event: str
-    detail: str = ""
-
-
 class Requests(Protocol):
     """Requests for certificates."""
 
@@ -105,7 +96,13 @@ class Requests(Protocol):
     ) -> bool:
         """Store how it went and let go of it, with what was issued, at once."""
 
-    async def reschedule(self, ids: Collection[str], now: datetime, give_up: datetime) -> int:
+    async def reschedule(
+        self,
+        ids: Collection[str],
+        now: datetime,
+        give_up: datetime,
+        records: Sequence[AuditRecord],
+    ) -> int:
         """Make pending ones due now, and those that were given up pending until another day;
         how many."""
 
@@ -248,13 +245,3 @@ class ChallengeMails(Protocol):
 
     async def of(self, request: str) -> list[ChallengeMail]:
         """Those that came for a request, oldest first."""
-
-
-class Audit(Protocol):
-    """What was done."""
-
-    async def add(self, records: Sequence[AuditRecord]) -> None:
-        """Note these."""
-
-    async def about(self, what: str | None = None, most: int = 1000) -> list[AuditRecord]:
-        """The last ones, about one thing or all, oldest first."""

@@ -18,6 +18,8 @@ from smimefilter.pki.certificate import Certificate
 from smimefilter.trust.ctl import TrustListEntry
 from smimefilter.trust.verdict import Purpose
 
+from .keys import Sealer
+
 
 class StoreTrouble(TemporaryTrouble):
     """The database cannot be reached, read or written."""
@@ -173,10 +175,12 @@ class Certificates(Protocol):
         others: Mapping[str, Mapping[str, tuple[bytes, bytes]]],
         check: bytes,
         revision: int,
+        sealer: Sealer,
     ) -> bool:
-        """Replace all wrapped keys, the wrapped values of all secret preferences and the
-        master key's check value at once. False, and nothing is changed, when the store is no
-        longer at the revision that they were read at."""
+        """Replace all wrapped keys, the wrapped values of all secret preferences, the master
+        key's check value and the seal of the audit log, which `sealer` makes, at once. False,
+        and nothing is changed, when the store is no longer at the revision that they were read
+        at."""
 
 
 class Correspondents(Protocol):

@@ -61,6 +61,11 @@ class MailListener:
     def __str__(self) -> str:
         return f"{self.settings.protocol} on {self.settings.address}:{self.port}"
 
+    @property
+    def is_listening(self) -> bool:
+        """Whether it takes mail now."""
+        return bool(self._servers)
+
     async def start(self, sockets: Sequence[socket.socket] = ()) -> None:
         """Listen, on these sockets if there are any. Raises `AdminError`."""
         logging.getLogger("mail.log").setLevel(logging.WARNING)  # aiosmtpd's, of little use

@@ -6,6 +6,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from .audit import tell
 from .engine import Sessions
 from .tables import accounts
 
@@ -20,12 +21,19 @@ class SqlAccounts:
         """Add or replace; whether there was none before."""
         row = {"login": login, "password_hash": password_hash}
         async with self._sessions.writing() as transaction:
-            return await transaction.put(accounts, row)
+            new = await transaction.put(accounts, row)
+            event = "login added" if new else "password of a login changed"
+            await tell(transaction, event, login)
+            return new
 
     async def remove(self, login: str) -> bool:
         """Whether it was there."""
         async with self._sessions.writing() as transaction:
-            return await transaction.write(sa.delete(accounts).where(accounts.c.login == login))
+            this = accounts.c.login == login
+            if not await transaction.write(sa.delete(accounts).where(this)):
+                return False
+            await tell(transaction, "login removed", login)
+            return True
 
     async def all(self) -> list[str]:
         """All logins, sorted."""

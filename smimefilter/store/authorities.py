@@ -10,17 +10,17 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from smimefilter.pki.certificate import Certificate
+from smimefilter.ports.audit import AuditRecord
 from smimefilter.ports.requests import (
-    AuditRecord,
     IssuedCertificate,
     NewCrl,
     StoredAuthority,
 )
 from smimefilter.ports.stores import Shelf, WrappedKey
 
+from .audit import note, tell
 from .certs import add_certificates, add_keys
 from .engine import Sessions, Transaction
-from .requests import note
 from .tables import authorities, crls, handlers, issued, moment, private_keys, seconds
 from .together import Together
 
@@ -202,6 +202,7 @@ class SqlHandlerSettings:
             if found is None:
                 row = {"name": name, "settings": settings}
                 await transaction.write(sa.insert(handlers), [row])
+                await tell(transaction, "secret of a handler made", name)
         return found or settings
 
 

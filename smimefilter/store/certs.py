@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
 import sqlalchemy as sa
 
 from smimefilter.pki.certificate import Certificate
+from smimefilter.ports.audit import AuditRecord
+from smimefilter.ports.keys import Sealer
 from smimefilter.ports.requests import HANDLER_SETTINGS, REQUEST_SECRETS
 from smimefilter.ports.stores import CertificateEntry, Shelf, StoredPreference, WrappedKey
 
+from .audit import note, tell
 from .engine import Row, Sessions, Transaction
 from .rows import LISTING, listed
 from .tables import (
@@ -24,6 +28,7 @@ from .tables import (
     state,
 )
 
+_CALLED: Final = {Shelf.CERTIFICATES: "certificate", Shelf.ROOTS: "root"}
 _AT_ONCE: Final = 1000  # thumbprints asked for in one statement
 
 _REWRAP_KEY: Final = (
@@ -56,7 +61,9 @@ class SqlCertificates:
     ) -> list[bool]:
         """Store those not there yet; per certificate whether it is new. All or nothing."""
         async with self._sessions.writing() as transaction:
-            return await add_certificates(transaction, certificates, shelf, origin)
+            new = await add_certificates(transaction, certificates, shelf, origin)
+            await note(transaction, _added(certificates, new, shelf, origin))
+            return new
 
     async def add_with_keys(
         self,
@@ -68,24 +75,41 @@ class SqlCertificates:
         """The same, together with wrapped keys, in one transaction; `instead_of` go."""
         async with self._sessions.writing() as transaction:
             new = await add_certificates(transaction, certificates, Shelf.CERTIFICATES, origin)
+            await note(transaction, _added(certificates, new, Shelf.CERTIFICATES, origin))
+            replaced = set()
             for old in instead_of:
                 this = private_keys.c.thumbprint == old.thumbprint
                 still = private_keys.c.blob == old.blob
-                await transaction.write(sa.delete(private_keys).where(this, still))
-            await add_keys(transaction, keys)
+                if await transaction.write(sa.delete(private_keys).where(this, still)):
+                    replaced.add(old.thumbprint)
+            records = [
+                AuditRecord(
+                    datetime.now(UTC), one,
+                    f"private key {'replaced' if one in replaced else 'added'}", origin,
+                )
+                for one in await add_keys(transaction, keys)
+            ]  # fmt: skip
+            await note(transaction, records)
             return new
 
     async def remove(self, thumbprint: str, shelf: Shelf) -> bool:
         """Take a certificate (and its key) away; whether it was there."""
         async with self._sessions.writing() as transaction:
+            with_key = False
             if shelf is Shelf.CERTIFICATES:
                 this_key = private_keys.c.thumbprint == thumbprint
-                await transaction.write(sa.delete(private_keys).where(this_key))
-            return await transaction.write(
-                sa.delete(certificates)
-                .where(certificates.c.shelf == shelf.value)
-                .where(certificates.c.thumbprint == thumbprint)
+                with_key = await transaction.write(sa.delete(private_keys).where(this_key))
+            this = (
+                certificates.c.shelf == shelf.value,
+                certificates.c.thumbprint == thumbprint,
             )
+            found = await transaction.read(sa.select(certificates.c.subject).where(*this))
+            subject = found.scalar() or ""
+            gone = await transaction.write(sa.delete(certificates).where(*this))
+            if gone or with_key:
+                detail = f"{subject}{', with its private key' if with_key else ''}"
+                await tell(transaction, f"{_CALLED[shelf]} removed", thumbprint, detail)
+            return gone
 
     async def all(self, shelf: Shelf) -> list[CertificateEntry]:
         """All of a shelf, oldest first; what lists show of them is at hand without parsing."""
@@ -124,6 +148,7 @@ class SqlCertificates:
         others: Mapping[str, Mapping[str, tuple[bytes, bytes]]],
         check: bytes,
         revision: int,
+        sealer: Sealer,
     ) -> bool:
         """Replace everything that is wrapped, unless the store has moved on from `revision`, or
         `others` (of requests and handlers, old and new by name) from what they were."""
@@ -149,7 +174,11 @@ class SqlCertificates:
                 [{"at": one.scope, "of": one.name, "to": one.wrapped} for one in preferences],
             )
             await transaction.write(sa.update(state).values(check_value=check))
+            told = f"{len(keys)} private keys, {len(preferences)} preferences"
+            changed = AuditRecord(datetime.now(UTC), "master key", "master key changed", told)
+            await note(transaction, [changed], sealer)
         self._sessions.hold(check)
+        self._sessions.scribe = replace(self._sessions.scribe, sealer=sealer)
         return True
 
 
@@ -170,8 +199,8 @@ async def add_certificates(
     return new
 
 
-async def add_keys(transaction: Transaction, keys: Sequence[WrappedKey]) -> None:
-    """A key that is there already stays: a certificate has but one."""
+async def add_keys(transaction: Transaction, keys: Sequence[WrappedKey]) -> list[str]:
+    """Those that were added. A key that is there already stays: a certificate has but one."""
     stored = sa.select(private_keys.c.thumbprint)
     there = await _present(transaction, stored, [key.thumbprint for key in keys])
     rows = {key.thumbprint: key.blob for key in keys if key.thumbprint not in there}
@@ -179,6 +208,18 @@ async def add_keys(transaction: Transaction, keys: Sequence[WrappedKey]) -> None
         sa.insert(private_keys),
         [{"thumbprint": thumbprint, "blob": blob} for thumbprint, blob in rows.items()],
     )
+    return list(rows)
+
+
+def _added(
+    found: Sequence[Certificate], new: Sequence[bool], shelf: Shelf, origin: str
+) -> list[AuditRecord]:
+    now, event = datetime.now(UTC), f"{_CALLED[shelf]} added"
+    return [
+        AuditRecord(now, one.thumbprint, event, f"{one.subject}; {origin}")
+        for one, is_new in zip(found, new, strict=True)
+        if is_new
+    ]
 
 
 async def _present(

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from smimefilter.base.algorithms import Capabilities
 from smimefilter.ports.stores import Correspondent
 
+from .audit import tell
 from .engine import Sessions
 from .tables import correspondents, moment, seconds
 
@@ -37,7 +38,10 @@ class SqlCorrespondents:
         """Whether it was there. `address` is a key."""
         async with self._sessions.writing() as transaction:
             this = sa.delete(correspondents).where(_c.address == address)
-            return await transaction.write(this)
+            if not await transaction.write(this):
+                return False
+            await tell(transaction, "correspondent forgotten", address)
+            return True
 
     async def all(self) -> list[Correspondent]:
         """All, by address."""

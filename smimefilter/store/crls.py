@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from smimefilter.ports.stores import CrlEntry
 
+from .audit import tell
 from .engine import Sessions
 from .rows import CRLS, crl
 from .tables import crls, seconds
@@ -35,6 +36,7 @@ class SqlCrls:
                     there.add(sha256)
                     row = {"sha256": sha256, "der": der, "origin": origin, "added": now}
                     await transaction.write(sa.insert(crls), [row])
+                    await tell(transaction, "CRL added", sha256, origin)
             return new
 
     async def replace(self, new: bytes, superseded: Collection[str], origin: str) -> bool:
@@ -53,7 +55,10 @@ class SqlCrls:
     async def remove(self, sha256: str) -> bool:
         """Whether it was there."""
         async with self._sessions.writing() as transaction:
-            return await transaction.write(sa.delete(crls).where(crls.c.sha256 == sha256))
+            if not await transaction.write(sa.delete(crls).where(crls.c.sha256 == sha256)):
+                return False
+            await tell(transaction, "CRL removed", sha256)
+            return True
 
     async def all(self, origin: str | None = None) -> list[CrlEntry]:
         """All CRLs, or those of one origin, oldest first."""

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from smimefilter.trust.ctl import TrustListEntry
 
+from .audit import tell
 from .engine import Sessions
 from .rows import TRUST_LIST, listing
 from .tables import trust_list
@@ -28,13 +29,20 @@ class SqlTrustList:
             "note": entry.note,
         }
         async with self._sessions.writing() as transaction:
-            return await transaction.put(trust_list, row)
+            new = await transaction.put(trust_list, row)
+            expired = ", although expired" if entry.allow_expired else ""
+            said = f"{entry.listing.value}{expired}: {entry.note}".removesuffix(": ")
+            await tell(transaction, "trust list entry set", entry.thumbprint, said)
+            return new
 
     async def remove(self, thumbprint: str) -> bool:
         """Whether it was there."""
         this = trust_list.c.thumbprint == thumbprint
         async with self._sessions.writing() as transaction:
-            return await transaction.write(sa.delete(trust_list).where(this))
+            if not await transaction.write(sa.delete(trust_list).where(this)):
+                return False
+            await tell(transaction, "trust list entry removed", thumbprint)
+            return True
 
     async def all(self) -> list[TrustListEntry]:
         """All entries, by thumbprint."""

@@ -11,19 +11,19 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from smimefilter.base.errors import AdminError
+from smimefilter.ports.audit import NOBODY, Audit, Scribe
 from smimefilter.ports.requests import (
-    Audit,
     Authorities,
     ChallengeMails,
     HandlerSettings,
@@ -46,16 +46,18 @@ from smimefilter.ports.stores import (
 from .accounts import SqlAccounts
 from .activity import SqlActiveUsers
 from .answers import SqlOcspAnswers
+from .audit import SqlAudit
 from .authorities import SqlAuthorities, SqlHandlerSettings
 from .certs import SqlCertificates
 from .challenges import SqlChallengeMails
 from .correspondents import SqlCorrespondents
 from .crls import SqlCrls
 from .ctl import SqlTrustList
+from .dump import dump, load
 from .engine import ROOTS, Sessions, connect, is_sqlite
 from .migrate import check, migrate
 from .prefs import SqlPreferences
-from .requests import SqlAudit, SqlRequests
+from .requests import SqlRequests
 from .secrets import SqlSecrets
 from .sources import SqlCrlSources
 from .state import SqlStates
@@ -72,7 +74,8 @@ class Database:
     `url` as SQLAlchemy takes it: `sqlite+aiosqlite:///relative.db`, four slashes for an
     absolute path, or `postgresql+asyncpg://user:password@host/name`. `where` is its name for
     people, without a password. With `upgrade=True` the
-    database is set up or brought up to date first; otherwise it must be.
+    database is set up or brought up to date first; otherwise it must be. `scribe` writes the
+    audit log; one without a sealer leaves its head unsealed, which `audit verify` says.
     """
 
     states: States
@@ -92,10 +95,11 @@ class Database:
     handlers: HandlerSettings
     audit: Audit
 
-    def __init__(self, url: str, *, upgrade: bool = False) -> None:
+    def __init__(self, url: str, *, upgrade: bool = False, scribe: Scribe = NOBODY) -> None:
         self._url: Final = _parsed(url)
         self.where: Final = _name(self._url)
         self._upgrade: Final = upgrade
+        self._scribe: Final = scribe
         self._engine: AsyncEngine
 
     async def __aenter__(self) -> Self:
@@ -104,7 +108,8 @@ class Database:
                 await self._open()
         else:
             await self._open()
-        self._open_stores(Sessions(self._engine))
+        self._sessions = Sessions(self._engine, self._scribe)
+        self._open_stores(self._sessions)
         return self
 
     async def __aexit__(
@@ -120,13 +125,22 @@ class Database:
             _look_at_file(self.where, may_create=self._upgrade)
         self._engine = _engine(self._url)
         try:
-            await (migrate if self._upgrade else check)(self._engine, self.where)
+            if self._upgrade:
+                await migrate(self._engine, self.where, self._scribe)
+            else:
+                await check(self._engine, self.where)
         except (SQLAlchemyError, OSError) as error:
             await self._engine.dispose()
             raise _cannot_open(error, self.where) from error
         except BaseException:
             await self._engine.dispose()
             raise
+
+    async def dump(
+        self, write: Callable[[bytes], object], seen: Callable[[int], None]
+    ) -> dict[str, int]:
+        """Write all of it, of one moment, as `dump.py` says; how many rows of each table."""
+        return await dump(self._sessions, write, seen)
 
     def _open_stores(self, sessions: Sessions) -> None:
         self.states = SqlStates(sessions, self._engine)
@@ -145,6 +159,32 @@ class Database:
         self.challenges = SqlChallengeMails(sessions)
         self.handlers = SqlHandlerSettings(sessions)
         self.audit = SqlAudit(sessions)
+
+
+async def restore(url: str, **what: Any) -> None:
+    """Fill an empty database from a dump; `what` as `dump.load` has it. Raises `AdminError`."""
+    parsed = _parsed(url)
+    where = _name(parsed)
+    if is_sqlite(parsed):
+        _try_making(Path(where))
+    mask = os.umask(0o077)
+    try:
+        _engine(parsed)  # whether its driver is there
+        await load(parsed, where, **what)
+    except (SQLAlchemyError, OSError) as error:
+        raise _cannot_open(error, where) from error
+    finally:
+        os.umask(mask)
+
+
+def _try_making(path: Path) -> None:
+    """Raises `AdminError` where a file that is missing cannot be made."""
+    if not path.exists():
+        try:
+            _create(path, may_create=True)
+        except OSError as error:
+            raise _cannot_open(error, str(path)) from None
+        path.unlink()
 
 
 async def upgrade(url: str) -> None:

@@ -26,6 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from smimefilter.ports.audit import NOBODY, Scribe
 from smimefilter.ports.stores import StoreTrouble
 
 from . import tables
@@ -88,8 +89,9 @@ def is_sqlite(url: sa.URL) -> bool:
 class Transaction:
     """A transaction that writes; `changed` says whether it has."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, scribe: Scribe) -> None:
         self._connection: Final = connection
+        self.scribe: Final = scribe  # who writes into the audit log
         self.changed = False
 
     async def read(self, statement: sa.Select[Any]) -> sa.CursorResult[Any]:
@@ -119,8 +121,9 @@ class Transaction:
 class Sessions:
     """Transactions on an engine."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, scribe: Scribe = NOBODY) -> None:
         self._engine: Final = engine
+        self.scribe = scribe
         sqlite = engine.dialect.name == "sqlite"
         self._one_view: Final[dict[str, str]] = (
             {} if sqlite else {"isolation_level": "REPEATABLE READ"}
@@ -173,7 +176,7 @@ class Sessions:
             async with self._turn, self._engine.connect() as connection:
                 await connection.execution_options(**WRITES)
                 self.still_ours((await connection.execute(_TAKE_TURN)).scalar_one())
-                transaction = Transaction(connection)
+                transaction = Transaction(connection, self.scribe)
                 yield transaction, connection
                 if transaction.changed:
                     await connection.commit()

@@ -18,6 +18,7 @@ from alembic.config import Config
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from smimefilter.base.errors import AdminError
+from smimefilter.ports.audit import Scribe
 
 from .engine import WRITES
 from .tables import SCHEMA
@@ -27,8 +28,9 @@ _LOCK: Final = 0x736D696D65  # of PostgreSQL's advisory locks: one process migra
 _VERSIONS: Final = sa.table("alembic_version", sa.column("version_num"))
 
 
-async def migrate(engine: AsyncEngine, where: str) -> None:
-    """Run what is missing. Raises `AdminError` when the database is newer than the program."""
+async def migrate(engine: AsyncEngine, where: str, scribe: Scribe) -> None:
+    """Run what is missing; `scribe` seals the audit log. Raises `AdminError` when the
+    database is newer than the program."""
     async with engine.connect() as connection:
         await connection.execution_options(**WRITES)
         await connection.begin()
@@ -38,7 +40,7 @@ async def migrate(engine: AsyncEngine, where: str) -> None:
         found = await connection.run_sync(_schema)
         _refuse_newer(found, where)
         if found != SCHEMA:
-            await connection.run_sync(_upgrade)
+            await connection.run_sync(upgrade_to, scribe, SCHEMA)
         await connection.commit()
 
 
@@ -75,8 +77,10 @@ def _schema(connection: sa.Connection) -> str | None:
     return None if found is None else str(found)
 
 
-def _upgrade(connection: sa.Connection) -> None:
+def upgrade_to(connection: sa.Connection, scribe: Scribe, to: str) -> None:
+    """Run the migrations up to this one, in the transaction of the connection."""
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    config.attributes["scribe"] = scribe
+    command.upgrade(config, to)

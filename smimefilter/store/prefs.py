@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 import sqlalchemy as sa
 
 from smimefilter.ports.stores import StoredPreference
 
+from .audit import tell
 from .engine import Sessions
 from .rows import PREFERENCES, preference
 from .tables import preferences
@@ -29,15 +31,18 @@ class SqlPreferences:
         }
         async with self._sessions.writing() as transaction:
             await transaction.put(preferences, row)
+            said = "(secret)" if preference.wrapped else json.dumps(preference.value)
+            about = f"{preference.scope} {preference.name}"
+            await tell(transaction, "preference set", about, said)
 
     async def remove(self, scope: str, name: str) -> bool:
         """Whether it was set."""
         async with self._sessions.writing() as transaction:
-            return await transaction.write(
-                sa.delete(preferences)
-                .where(preferences.c.scope == scope)
-                .where(preferences.c.name == name)
-            )
+            this = preferences.c.scope == scope, preferences.c.name == name
+            if not await transaction.write(sa.delete(preferences).where(*this)):
+                return False
+            await tell(transaction, "preference unset", f"{scope} {name}")
+            return True
 
     async def all(self) -> list[StoredPreference]:
         """All, by scope and name."""

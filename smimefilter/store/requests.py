@@ -1,4 +1,4 @@
-"""Requests for certificates: `ports.requests.Requests`, and the audit trail beside them.
+"""Requests for certificates: `ports.requests.Requests`.
 
 A lease is a random word in the row: who comes back after his lease ended, and another one has
 taken the request, writes nothing.
@@ -14,12 +14,14 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from smimefilter.pki.certificate import Certificate
-from smimefilter.ports.requests import AuditRecord, RequestState, StoredRequest
+from smimefilter.ports.audit import AuditRecord
+from smimefilter.ports.requests import RequestState, StoredRequest
 from smimefilter.ports.stores import Shelf, WrappedKey
 
+from .audit import note
 from .certs import add_certificates, add_keys
 from .engine import Sessions, Transaction
-from .tables import audit, moment, requests, seconds
+from .tables import moment, requests, seconds
 from .together import Together
 
 _c: Final = requests.c
@@ -113,21 +115,28 @@ class SqlRequests:
 
         return await (self._stock if certificates else self._books).make(change)
 
-    async def reschedule(self, ids: Collection[str], now: datetime, give_up: datetime) -> int:
+    async def reschedule(
+        self,
+        ids: Collection[str],
+        now: datetime,
+        give_up: datetime,
+        records: Sequence[AuditRecord],
+    ) -> int:
         """Make pending ones due now, and those that were given up pending until another day;
         how many."""
         pending, given_up = RequestState.PENDING.value, RequestState.GIVEN_UP.value
         due: dict[str, Any] = {"due": seconds(now)}
         again = due | {"state": pending, "give_up": seconds(give_up), "tries": 0} | _FREE
-        moved = 0
+        moved: set[str] = set()
         async with self._sessions.keeping_books() as transaction:
             for id_ in ids:
                 for state, values in ((pending, due), (given_up, again)):
                     this = sa.update(requests).where(_c.id == id_, _c.state == state)
                     if await transaction.write(this.values(values)):
-                        moved += 1
+                        moved.add(id_)
                         break
-        return moved
+            await note(transaction, [one for one in records if one.about in moved])
+        return len(moved)
 
     async def remove(self, ids: Collection[str], records: Sequence[AuditRecord]) -> int:
         """Forget those that nobody works on; how many."""
@@ -169,39 +178,6 @@ class SqlRequests:
             these = these.where(_c.created >= seconds(since))
         async with self._sessions.reading() as connection:
             return [_request(row) for row in await connection.execute(these)]
-
-
-class SqlAudit:
-    """`ports.requests.Audit` over the table."""
-
-    def __init__(self, sessions: Sessions) -> None:
-        self._sessions: Final = sessions
-
-    async def add(self, records: Sequence[AuditRecord]) -> None:
-        """Note these."""
-        async with self._sessions.keeping_books() as transaction:
-            await note(transaction, records)
-
-    async def about(self, what: str | None = None, most: int = 1000) -> list[AuditRecord]:
-        """The last ones, about one thing or all, oldest first."""
-        these = sa.select(audit).order_by(audit.c.number.desc()).limit(most)
-        if what is not None:
-            these = these.where(audit.c.about == what)
-        async with self._sessions.reading() as connection:
-            rows = list(await connection.execute(these))
-        return [
-            AuditRecord(moment(row.at), row.about, row.event, row.detail)
-            for row in reversed(rows)
-        ]
-
-
-async def note(transaction: Transaction, records: Sequence[AuditRecord]) -> None:
-    """Add to the audit trail, in the transaction of what is told of."""
-    rows = [
-        {"at": seconds(one.at), "about": one.about, "event": one.event, "detail": one.detail}
-        for one in records
-    ]
-    await transaction.write(sa.insert(audit), rows)
 
 
 def _row(request: StoredRequest) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from .audit import tell
 from .engine import Sessions
 from .tables import state
 
@@ -25,6 +26,7 @@ class SqlSecrets:
         """Remember it."""
         async with self._sessions.writing() as transaction:
             await transaction.write(sa.update(state).values(check_value=check))
+            await tell(transaction, "database set up", "master key")
 
     def hold(self, check: bytes) -> None:
         """Neither write nor load a state from now on once the value is another one."""

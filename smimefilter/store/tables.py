@@ -12,7 +12,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-SCHEMA: Final = "0006"  # the migration that makes exactly these tables; names sort by age
+SCHEMA: Final = "0007"  # the migration that makes exactly these tables; names sort by age
 
 metadata: Final = sa.MetaData()
 
@@ -190,11 +190,24 @@ handlers: Final = sa.Table(
 audit: Final = sa.Table(
     "audit",
     metadata,
-    sa.Column("number", _Number, primary_key=True),
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),  # no gaps
     sa.Column("at", sa.BigInteger, nullable=False),
-    sa.Column("about", sa.String(160), nullable=False, index=True),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("node", sa.Text, nullable=False),
     sa.Column("event", sa.String(64), nullable=False),
+    sa.Column("about", sa.Text, nullable=False, index=True),
+    sa.Column("outcome", sa.String(16), nullable=False),
     sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),  # of this record and the one before
+)
+
+audit_head: Final = sa.Table(
+    "audit_head",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),  # one row: 1
+    sa.Column("number", sa.BigInteger, nullable=False),  # of the last record
+    sa.Column("hash", sa.String(64), nullable=False),  # of that
+    sa.Column("seal", sa.LargeBinary, nullable=False),  # of both; empty: was not to be sealed
 )
 
 accounts: Final = sa.Table(

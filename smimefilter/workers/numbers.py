@@ -1,4 +1,4 @@
-"""Metrics of all workers as one page.
+"""Metrics of all workers as one page, and the health of them together.
 
 Each worker keeps its numbers in files of its own in a folder of ours (prometheus_client's mode
 for several processes), where they outlast it: what a worker had counted when it was killed is
@@ -12,18 +12,24 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
+from functools import partial
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from smimefilter.config import Metrics
+from smimefilter.obs.health import BAD, DEGRADED, Checked, Health
 from smimefilter.obs.page import Page
+
+Standing = Callable[[], tuple[int, int]]  # workers that take mail, and of how many
 
 
 class Numbers:
     """The folder, and the page where it is asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, standing: Standing) -> None:
+        self._standing = standing
         self._folder = ""  # made when it is wanted
         self._shown: tuple[Metrics | None, Page | None] = None, None
         self._next: tuple[Metrics | None, Page | None] = self._shown
@@ -46,7 +52,11 @@ class Numbers:
     def _opened(self, settings: Metrics) -> Page:
         registry = CollectorRegistry()
         MultiProcessCollector(registry, path=self._made())  # type: ignore[no-untyped-call]
-        return Page(settings, registry)
+        checks = {
+            "workers": partial(_workers, self._standing),
+            "database": partial(_database, registry),
+        }
+        return Page(settings, registry, Health({}, checks))
 
     def forget(self, worker: str) -> None:
         """A worker is dead: its gauges show nothing any more."""
@@ -65,3 +75,16 @@ class Numbers:
         if not self._folder:
             self._folder = tempfile.mkdtemp(prefix="smimefilter-")
         return self._folder
+
+
+def _workers(standing: Standing) -> Checked:
+    at_work, wanted = standing()
+    if at_work == wanted:
+        return Checked()
+    return Checked(DEGRADED if at_work else BAD, f"{at_work} of {wanted} take mail")
+
+
+def _database(registry: CollectorRegistry) -> Checked:
+    if registry.get_sample_value("smimefilter_store_reachable") == 0:
+        return Checked(DEGRADED, "a worker goes on from memory")
+    return Checked()

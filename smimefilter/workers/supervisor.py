@@ -66,7 +66,7 @@ class Supervisor:
         self._journal = journal
         self._grace = grace
         self._doors = Doors()
-        self._numbers = Numbers()
+        self._numbers = Numbers(self._standing)
         self._crews = 0
         self._work: Work
         self._crew: Crew
@@ -130,6 +130,13 @@ class Supervisor:
             return False
         task.result()
         return True
+
+    def _standing(self) -> tuple[int, int]:
+        """How many workers take mail, and how many should."""
+        if not hasattr(self, "_crew"):  # they are only just begun
+            return 0, 1
+        at_work = [one for one in self._crew.processes if one.is_ready]
+        return len(at_work), self._work.workers
 
     # crews
 

@@ -97,6 +97,7 @@ def test_doctor_finds_a_running_filter_healthy(office: PostOffice) -> None:
         "master key": "good",
         "database": "good",
         "policies": "good",
+        "audit log": "good",
         "roots": "good",
         "private keys": "good",
     }

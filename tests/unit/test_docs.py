@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,18 +56,3 @@ def test_every_status_is_told() -> None:
     found = statuses()
     assert {"5.7.5", "4.3.0", "4.4.2"} <= found
     assert {status for status in found if status not in text} == set()
-
-
-def test_a_copy_of_the_database_is_made_as_it_is_told(tmp_path: Path) -> None:
-    text = (PROJECT / "docs" / "backup.md").read_text()
-    command = re.search(r'smimefilter\.db "(VACUUM INTO \'[^\']+\')"', text)
-    assert command is not None
-    source = tmp_path / "smimefilter.db"
-    with sqlite3.connect(source) as database:
-        database.execute("CREATE TABLE state (revision)")
-        database.execute("INSERT INTO state VALUES (7)")
-    copy = tmp_path / "copy.db"
-    with sqlite3.connect(source, isolation_level=None) as database:
-        database.execute(command[1].replace("/backup/smimefilter.db", str(copy)))
-    with sqlite3.connect(copy) as database:
-        assert database.execute("SELECT revision FROM state").fetchall() == [(7,)]

@@ -188,7 +188,7 @@ async def test_a_ca_that_is_revoked_issues_no_longer(database: Database, reason:
     _, sub = await both_of(office)
     await office.authority.revoke_certificate(sub.certificate, reason, authority=True)
     assert "there is no CA that issues by default" in await refusal(office)
-    records = await database.audit.about(sub.certificate.thumbprint)
+    records = await database.audit.find(sub.certificate.thumbprint)
     assert [one.event for one in records][-1] == "CA is the default no longer"
     with pytest.raises(AdminError, match="the CA is revoked: CN=Office CA"):
         await office.authority.make_default("Office CA")
@@ -315,7 +315,7 @@ async def crl_of(office: Office, *serials: int, **how: Any) -> Crl:
 async def told(office: Office) -> list[str]:
     """What the audit trail has of serial numbers."""
     sub = await office.authority.find()
-    records = await office.database.audit.about(sub.certificate.thumbprint)
+    records = await office.database.audit.find(sub.certificate.thumbprint)
     return [f"{one.event}: {one.detail}" for one in records if "serial" in one.detail]
 
 

@@ -47,7 +47,7 @@ async def only(database: Database) -> StoredRequest:
 async def test_what_was_done_is_in_the_audit_trail(database: Database) -> None:
     office = await Office(database).with_ca()
     done = await ask(office)
-    events = [one.event for one in await database.audit.about(done.id)]
+    events = [one.event for one in await database.audit.find(done.id)]
     assert events == ["requested", "issued"]
     assert done.secrets is None  # the key is with its certificate now
 
@@ -464,7 +464,7 @@ async def test_rescheduled_and_deleted(database: Database) -> None:
     assert await office.desk.work_due(9) == 1
     assert await office.desk.remove([done.id, "none"]) == 1
     assert await database.requests.all() == []
-    assert [one.event for one in await database.audit.about(done.id)][-1] == "deleted"
+    assert [one.event for one in await database.audit.find(done.id)][-1] == "deleted"
     with pytest.raises(AdminError, match="no request has an id"):
         await office.desk.find(done.id)
 
@@ -498,7 +498,7 @@ async def test_of_two_that_ask_for_the_same_at_once_one_does(database: Database)
         *(desk.submit([ALICE], "told", once=["by this word"]) for desk in desks)
     )
     assert sorted(map(len, asked)) == [0, 0, 1]
-    assert [one.event for one in await database.audit.about()] == ["requested"]
+    assert [one.event for one in await database.audit.find()] == ["requested"]
 
 
 async def test_a_file_that_is_submitted_twice_at_once_asks_once(database: Database) -> None:

@@ -32,8 +32,8 @@ from smimefilter.pki.export import (
     identity_pkcs12,
 )
 from smimefilter.pki.request import read_csr
+from smimefilter.ports.audit import AuditRecord
 from smimefilter.ports.handlers import HandlerTrouble
-from smimefilter.ports.requests import AuditRecord
 from smimefilter.store.database import Database
 from tests.support.cas.desk import MASTER, Services, order
 from tests.support.cas.server import (

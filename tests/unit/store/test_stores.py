@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smimefilter.keys.master import MasterKey
 from smimefilter.ports.stores import (
     Shelf,
     StoredPreference,
@@ -27,6 +28,7 @@ CA = root()
 ALICE = CA.issue("Alice", mail=["alice@example.com", "a@example.com"])
 BOB = CA.issue("Bob", mail="bob@example.com", key="p256")
 FACTS = ["der", "thumbprint", "subject", "issuer", "serial", "not_before", "not_after", "is_ca"]
+MASTER = MasterKey(b"m" * 32)
 THREE = [one.certificate for one in (ALICE, BOB, CA)]
 
 
@@ -162,7 +164,7 @@ async def test_rewrapping_all(database: Database) -> None:
     revision = await database.states.revision()
     again = [WrappedKey(one.thumbprint, b"new") for one in THREE]
     changed = StoredPreference("example.com", "x", None, b"new")
-    assert await store.rewrap(again, [changed], {}, b"check", revision)
+    assert await store.rewrap(again, [changed], {}, b"check", revision, MASTER)
     state = await database.states.load()
     assert set(state.keys.values()) == {b"new"}
     assert [one.wrapped for one in state.preferences] == [b"new", None]
@@ -176,7 +178,7 @@ async def test_rewrapping_what_has_changed_meanwhile(database: Database) -> None
     revision = await database.states.revision()
     await store.add(THREE[1:2], Shelf.CERTIFICATES, "")
     again = [WrappedKey(ALICE.thumbprint, b"new")]
-    assert not await store.rewrap(again, [], {}, b"check", revision)
+    assert not await store.rewrap(again, [], {}, b"check", revision, MASTER)
     assert [key.blob for key in await store.keys()] == [b"old"]
     assert await database.secrets.check_value() is None
 
