@@ -43,6 +43,7 @@ NONE_OF_THEM = {  # by name they could be
     "Wanted.key": "a kind",
     "OcspNeed.key": "what is asked for",
     "OrderObject.authorizations": "URLs",
+    "Checked.state": "of health: good, degraded or bad",
     "Challenge.token": "one half of two, which goes by mail",
     "ChallengeMail.token": "the other half, which the CA's server is shown",
     "Token.token": "for the DNS",

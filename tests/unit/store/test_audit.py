@@ -32,6 +32,12 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 @pytest.fixture
+def url(empty_url: str) -> str:
+    """Of a database that does not exist yet."""
+    return empty_url
+
+
+@pytest.fixture
 async def books(url: str) -> AsyncIterator[Database]:
     """A database that has a log of five records."""
     async with Database(url, upgrade=True, scribe=SCRIBE) as database:

@@ -22,6 +22,12 @@ MASTER = MasterKey(b"m" * 32)
 SCRIBE = Scribe("root", "node.test", MASTER)
 
 
+@pytest.fixture
+def url(empty_url: str) -> str:
+    """Of a database that does not exist yet."""
+    return empty_url
+
+
 def _value(column: sa.Column[Any], number: int) -> object:
     """Something of a column's type; nothing where there may be nothing."""
     if column.nullable and number == 1:
