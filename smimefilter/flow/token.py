@@ -64,7 +64,7 @@ async def link(
         for entry, key in new
     }
     if links:
-        await store.add_with_keys((), list(links.values()), "")
+        await store.add_with_keys((), list(links.values()), "in the token")
     return _once(entry for entry, _ in new)
 
 

@@ -100,10 +100,10 @@ def test_all_mistakes_of_all_files_are_told_at_once(installation: Installation) 
             r"smimefilter.yaml:1:17: 'next-hop.tls': .*\(did you mean 'verify'\?\)",
         ),
         (
-            "{database: mysql://root@localhost/x, master-key: master.key}\n",
+            "{database: mysql://root@localhost/x, master-key: master.key, workers: 1}\n",
             r"database: .*write sqlite\+aiosqlite",
         ),
-        ("{}\n", r"master-key: there is no master key \(name its file"),
+        ("{workers: 1}\n", r"master-key: there is no master key \(name its file"),
     ],
 )
 def test_wrong_settings(
@@ -130,7 +130,7 @@ def test_settings_that_cannot_work_are_told_by_serve_and_by_doctor(
     setting: str, says: str, installation: Installation, complaint: Complaint
 ) -> None:
     installation.program.config.write_text(
-        f"{setting}\nmaster-key: master.key\npolicies: policies\n"
+        f"{setting}\nmaster-key: master.key\npolicies: policies\nworkers: 1\n"
     )
     assert re.match(says, complaint("serve"))
     findings = installation.command("doctor", "--json", code=1).json

@@ -160,6 +160,8 @@ def test_what_commands_show(office: PostOffice, hsm: SoftHsm) -> None:
     held = {row["sha512"]: row["key in"] for row in run("key", "list", "--json").json}
     assert sorted(held.values()) == ["store", "token", "token"]
     assert run("key", "token", "link").out == "0 linked\n"
+    linked = run("audit", "list", "--action", "private key added", "--json").json
+    assert [row["details"] for row in linked].count("in the token") == 2
     (line,) = [one for one in run("doctor", "--json").json if one["about"].startswith("token")]
     assert line["grade"] == "good"
     assert "2 private keys" in line["what"]
