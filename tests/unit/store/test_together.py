@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import cast
 
 import pytest
@@ -85,3 +86,40 @@ async def test_whoever_gave_up_waiting_holds_nobody_up() -> None:
     assert books.there == ["a", "c"]
     with pytest.raises(asyncio.CancelledError):
         await tasks[1]
+
+
+async def test_trouble_of_the_database_is_told_to_all_at_once() -> None:
+    begun = 0
+
+    @asynccontextmanager
+    async def away() -> AsyncIterator[Transaction]:
+        nonlocal begun
+        begun += 1
+        await asyncio.sleep(0)
+        raise OSError("away")
+        yield
+
+    together = Together(away)
+    made = await asyncio.gather(
+        *(change(together, word) for word in "abc"), return_exceptions=True
+    )
+    assert [str(one) for one in made] == ["away"] * 3
+    assert begun == 1
+
+
+async def test_each_change_is_made_as_by_whoever_asked_for_it() -> None:
+    who: ContextVar[str] = ContextVar("who")
+    books = Books()
+    together = Together(books.begin)
+
+    async def ask(name: str) -> str:
+        who.set(name)
+
+        async def change(_: Transaction) -> str:
+            return who.get()
+
+        return await together.make(change)
+
+    asked = [asyncio.create_task(ask(name)) for name in ("alice", "bob")]
+    assert await asyncio.gather(*asked) == ["alice", "bob"]
+    assert books.transactions == 1
