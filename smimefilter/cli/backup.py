@@ -103,7 +103,7 @@ async def _backup(app: App, file: Path, config: Path, seen: Callable[[int], None
 
 
 def _is_private(file: Path) -> bool:
-    return not file.stat().st_mode & 0o044
+    return not file.stat().st_mode & 0o004
 
 
 def restore(

@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from smimefilter.config import Config
+from smimefilter.config import Config, hand_over_file
 
 _SQLITE: Final = "sqlite+aiosqlite:///"
 _BESIDE: Final = ("", "-wal", "-shm", "-journal")  # what SQLite keeps with its file
@@ -49,6 +49,8 @@ def _written(config: Config, settings: Path | None) -> Iterator[Exposed]:
         yield from _open_to(_WRITE, [folder, *_files(folder)], "write", "o-w")
     if config.token is not None:
         files.append(config.token.module)
+    if (journal := hand_over_file(config)) is not None:  # what is in it is believed
+        files.append(journal)
     yield from _open_to(_WRITE, files, "write", "o-w")
     yield from _database(config, _WRITE, "write")
 

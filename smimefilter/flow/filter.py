@@ -86,6 +86,7 @@ class Filter:
         authserv_id: str = "",
         challenges: ChallengeDesk | None = None,
         tries: Tries | None = None,
+        first: Callable[[int], int] = secrets.randbelow,
     ) -> None:
         """`lookups`: what verdicts miss may be fetched, and waited for so many seconds.
         `authserv_id`: the name that results are told under, that of the host if empty.
@@ -103,6 +104,7 @@ class Filter:
         self.lookup_wait = lookup_wait
         self.challenges = challenges
         self.tries = tries
+        self.first = first  # which of so many copies a try begins with
         self.opening = asyncio.Semaphore(OPENED_AT_ONCE)
         self.at_token = asyncio.Semaphore(SIGNED_BY_TOKEN_AT_ONCE)
 
@@ -324,12 +326,14 @@ class _Way:
         relay = self._by.relay
         if self._try is None or not isinstance(relay, HasWays):
             return copies
-        steps = []
+        steps: list[Copy] = []
         for copy in copies:
             ways = relay.ways([self._transaction.recipients[n] for n in copy.recipients])
             for way in ways:
                 steps.append(copy._replace(recipients=tuple(copy.recipients[n] for n in way)))
-        return steps
+        # Each try begins elsewhere: a next hop in trouble must not keep the same ones waiting.
+        first = self._by.first(len(steps)) if steps else 0
+        return steps[first:] + steps[:first]
 
     async def _relay(
         self, copy: Copy, prepared: Prepared, received: bytes, turn: asyncio.Semaphore

@@ -190,7 +190,8 @@ def _mail_name(transaction: Transaction) -> bytes:
     """The name of a mail as its client hands it over, envelope recipients apart."""
     client = transaction.client
     envelope_id = transaction.param("ENVID") or ""
-    parts = (client.peer, client.login, client.ident, transaction.sender, envelope_id)
+    way = "our own" if client.originating else ""
+    parts = (client.peer, client.login, client.ident, transaction.sender, envelope_id, way)
     name = sha256(_FORM)
     for part in map(_octets, parts):
         name.update(b"%d:%b" % (len(part), part))

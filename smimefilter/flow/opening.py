@@ -291,6 +291,7 @@ class _Opener:
     ) -> tuple[EncryptedLayer, _Inner | None]:
         if not self._rules.decrypt:
             return EncryptedLayer(Outcome.NOT_ASKED), None
+        self._not_long(encrypted=True)
         self.asked_for_keys = True
 
         def decrypting() -> Opened:
@@ -421,10 +422,14 @@ class _Opener:
             return tuple(SignerReport(Signature.UNREAD) for _ in data.signers)
         return self._judge.reports(data, forms)
 
-    def _not_long(self, *, layers: int = 0, signers: int = 0, compressed: bool = False) -> None:
-        """Raises `TakesLong` where an opening that is to be brief is not."""
+    def _not_long(
+        self, *, layers: int = 0, signers: int = 0, compressed: bool = False,
+        encrypted: bool = False,
+    ) -> None:  # fmt: skip
+        """Raises `TakesLong` where an opening that is to be brief is not: before a private key
+        is used, since the way of a mail must not depend on what one has opened."""
         many = layers > _BRIEF_LAYERS or signers > _BRIEF_SIGNERS
-        if self._brief and (compressed or many):
+        if self._brief and (compressed or encrypted or many):
             raise TakesLong
 
     def _may_spend(self, octets: int) -> bool:

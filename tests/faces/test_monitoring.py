@@ -66,7 +66,8 @@ def shown(stock: Stock, tmp_path: Path, free_port: Callable[[], int]) -> set[str
             text = page.read().decode()
     samples: set[str] = set()
     for family in text_string_to_metric_families(text):
-        samples |= {sample.name for sample in family.samples} or {family.name}
+        bare = family.name + "_total" * (family.type == "counter")
+        samples |= {sample.name for sample in family.samples} or {bare}
     return samples
 
 

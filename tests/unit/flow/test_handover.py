@@ -90,6 +90,7 @@ class Gateway:
     hop: Hop = dataclasses.field(default_factory=Hop)
     log: Log = dataclasses.field(default_factory=Log)
     count: int = 0
+    first: Callable[[int], int] = lambda _: 0
 
     def __post_init__(self) -> None:
         self.restart()
@@ -108,6 +109,7 @@ class Gateway:
             threads_from=1 << 20,
             origins=Origins(["192.0.2.0/24"]),
             tries=self.tries,
+            first=self.first,
         )
 
     async def take(
@@ -219,6 +221,19 @@ async def test_a_next_hop_in_trouble_is_tried_a_few_times(gateway: Gateway) -> N
     assert len(gateway.hop.tried) == MOST_SETBACKS
     gateway.hop.says.clear()
     assert await gateway.take(*people) == [OK] * 4
+
+
+async def test_those_behind_a_next_hop_in_trouble_have_their_turn(gateway: Gateway) -> None:
+    people = [BOB, CAROL, DAVE, ERIN]
+    gateway.world.person(CAROL)
+    gateway.world.set(CAROL, content_cipher="aes-128-cbc")
+    gateway.hop.says = dict.fromkeys([BOB, CAROL, DAVE], GONE)
+    got = set()
+    for first in range(4):
+        gateway.first = lambda _, first=first: first  # type: ignore[misc]
+        await gateway.take(*people)
+        got |= set(gateway.hop.got)
+    assert got == {ERIN}
 
 
 async def test_what_was_decided_otherwise_meanwhile_does_not_undo_a_delivery(
