@@ -323,14 +323,17 @@ class _Way:
     def _steps(self, copies: Sequence[Copy]) -> Sequence[Copy]:
         """The copies, by next hop where a next try will be known: what one of them has taken is
         kept before another is asked."""
-        relay = self._by.relay
-        if self._try is None or not isinstance(relay, HasWays):
+        if self._try is None:
             return copies
-        steps: list[Copy] = []
-        for copy in copies:
-            ways = relay.ways([self._transaction.recipients[n] for n in copy.recipients])
-            for way in ways:
-                steps.append(copy._replace(recipients=tuple(copy.recipients[n] for n in way)))
+        relay, steps = self._by.relay, list(copies)
+        if isinstance(relay, HasWays):
+            steps = [
+                copy._replace(recipients=tuple(copy.recipients[n] for n in way))
+                for copy in copies
+                for way in relay.ways(
+                    [self._transaction.recipients[n] for n in copy.recipients]
+                )
+            ]
         # Each try begins elsewhere: a next hop in trouble must not keep the same ones waiting.
         first = self._by.first(len(steps)) if steps else 0
         return steps[first:] + steps[:first]
