@@ -31,7 +31,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
-from smimefilter.base.errors import AdminError, TemporaryTrouble
+from smimefilter.base.errors import AdminError, KeyTrouble, TemporaryTrouble
 from smimefilter.pki.build import generate_key
 from smimefilter.pki.certificate import Certificate, is_ca
 from smimefilter.pki.export import key_pkcs8
@@ -260,10 +260,10 @@ class RequestDesk:
         unanswered = await self._requests.all([RequestState.PENDING, RequestState.GIVEN_UP])
         kinds = self._handlers.kinds()
         waiting = [
-            (one, _key(der))
+            (one, key)
             for one in unanswered
             if one.handler in kinds and kinds[one.handler].can_upload
-            if (der := self._opened(one).key) is not None
+            if (key := self._key_of(one)) is not None
         ]
         if only and only not in {one.id for one, _ in waiting}:
             raise AdminError(f"request {only[:8]} does not wait for a certificate from people")
@@ -279,6 +279,15 @@ class RequestDesk:
             chain = tuple(one for one in certificates if is_ca(one))
             answers.append((certificate, *await self._answered(match, certificate, chain)))
         return answers
+
+    def _key_of(self, request: StoredRequest) -> PrivateKeyTypes | None:
+        """Its key, if it has one that can be read."""
+        try:
+            der = self._opened(request).key
+            return None if der is None else _key(der)
+        except (KeyTrouble, ValueError, TypeError) as error:
+            self._journal.trouble("request not worked on: defect", error, request=request.id)
+            return None
 
     async def _answered(
         self, request: StoredRequest, certificate: Certificate, chain: tuple[Certificate, ...]
@@ -307,26 +316,32 @@ class RequestDesk:
         """Forget these, with their keys, as far as nobody works on them; how many."""
         now = self._clock()
         return await self._requests.remove(
-            ids, [AuditRecord(now, id_, "deleted") for id_ in ids]
+            ids, now, [AuditRecord(now, id_, "deleted") for id_ in ids]
         )
 
     async def _all(self, lease: str, claimed: Sequence[StoredRequest]) -> list[StoredRequest]:
         """Go on with each. The keys of all are made first: what comes then for all at the
         same time is stored together."""
         loop = asyncio.get_running_loop()
-        keys = {
-            one.id: loop.run_in_executor(self._makers, generate_key, _wanted(one).key)
-            for one in claimed
-            if self._opened(one).key is None and not one.thumbprint
-        }
+        keys: dict[str, asyncio.Future[PrivateKeyTypes]] = {}
+        unreadable: dict[str, Exception] = {}
+        for one in claimed:
+            try:
+                if self._opened(one).key is None and not one.thumbprint:
+                    kind = _wanted(one).key
+                    keys[one.id] = loop.run_in_executor(self._makers, generate_key, kind)
+            except Exception as error:  # noqa: BLE001 - one request's trouble is its own
+                unreadable[one.id] = error
+
+        async def go_on(one: StoredRequest) -> StoredRequest:
+            if one.id in unreadable:
+                return await self._troubled(lease, one, unreadable[one.id])
+            return await self._go_on(lease, one, keys.get(one.id))
+
         try:
             if keys:
                 await asyncio.wait(keys.values())
-            return list(
-                await asyncio.gather(
-                    *(self._go_on(lease, one, keys.get(one.id)) for one in claimed)
-                )
-            )
+            return list(await asyncio.gather(*map(go_on, claimed)))
         finally:
             for key in keys.values():
                 key.cancel()
@@ -352,6 +367,8 @@ class RequestDesk:
     ) -> StoredRequest:
         if isinstance(error, HandlerTrouble):
             return await self._again(lease, request, str(error) or error.public)
+        if isinstance(error, KeyTrouble):  # such as secrets under another master key
+            return await self._again(lease, request, f"its secrets do not open: {error}")
         if isinstance(error, StoreTrouble):  # if it lasts, its turn comes when the lease ends
             return await self._again(lease, request, error.public)
         if isinstance(error, AdminError):  # such as a handler that is installed no longer

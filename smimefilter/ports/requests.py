@@ -106,7 +106,9 @@ class Requests(Protocol):
         """Make pending ones due now, and those that were given up pending until another day;
         how many."""
 
-    async def remove(self, ids: Collection[str], records: Sequence[AuditRecord]) -> int:
+    async def remove(
+        self, ids: Collection[str], now: datetime, records: Sequence[AuditRecord]
+    ) -> int:
         """Forget those that nobody works on; how many."""
 
     async def find(self, id_: str) -> list[StoredRequest]:

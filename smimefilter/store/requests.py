@@ -138,15 +138,16 @@ class SqlRequests:
             await note(transaction, [one for one in records if one.about in moved])
         return len(moved)
 
-    async def remove(self, ids: Collection[str], records: Sequence[AuditRecord]) -> int:
+    async def remove(
+        self, ids: Collection[str], now: datetime, records: Sequence[AuditRecord]
+    ) -> int:
         """Forget those that nobody works on; how many."""
+        free = _c.leased_until <= seconds(now)  # let go of, or left by one that died
         async with self._sessions.keeping_books() as transaction:
             gone = [
                 id_
                 for id_ in ids
-                if await transaction.write(
-                    sa.delete(requests).where(_c.id == id_, _c.lease == "")
-                )
+                if await transaction.write(sa.delete(requests).where(_c.id == id_, free))
             ]
             await note(transaction, [one for one in records if one.about in gone])
         return len(gone)

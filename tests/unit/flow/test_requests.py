@@ -555,3 +555,30 @@ async def test_a_file_submitted_again_asks_again_for_what_was_refused(
         assert done.state is said
         office.answer = office.built_in
     assert len(await database.requests.all()) == 2
+
+
+async def test_one_that_cannot_be_read_stops_no_other(database: Database) -> None:
+    office = Office(database, answering(Later("waits", again=timedelta(days=1))))
+    people = [replace(ALICE, address=f"{name}@in.test") for name in ("alice", "bob", "eve")]
+    good, sealed, odd = await office.desk.submit(people, "told")
+    lease, _ = await database.requests.claim(NOW, NOW + LEASE, 9)
+    await database.requests.settle(lease, good)
+    await database.requests.settle(lease, replace(sealed, secrets=b"of another master key"))
+    await database.requests.settle(lease, replace(odd, fields={"address": "eve@in.test"}))
+    assert await office.desk.work_due(9) == 3
+    said = {one.address: one.outcome for one in await database.requests.all()}
+    assert said["alice@in.test"] == "waits"
+    assert "secrets do not open" in said["bob@in.test"]
+    assert said["eve@in.test"] == requests.DEFECT
+    ((_, done, why),) = await office.desk.upload([for_csr(office.orders[0])])
+    assert (why, done and done.state) == ("", RequestState.ISSUED)
+
+
+async def test_what_a_process_that_died_had_can_be_deleted(database: Database) -> None:
+    office = Office(database)
+    (one,) = await office.desk.submit([ALICE], "told")
+    await database.requests.claim(NOW, NOW + LEASE, 1)
+    assert await office.desk.remove([one.id]) == 0  # somebody may be at it
+    office.now += LEASE
+    assert await office.desk.remove([one.id]) == 1
+    assert await database.requests.all() == []
