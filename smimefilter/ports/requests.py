@@ -10,7 +10,7 @@ All methods may raise `StoreTrouble`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -181,12 +181,14 @@ class Authorities(Protocol):
     async def make_default(self, thumbprint: str, records: Sequence[AuditRecord]) -> bool:
         """Whether there is such a CA."""
 
-    async def issued_for(self, request: str) -> IssuedCertificate | None:
+    async def issued_for(self, request: str) -> list[IssuedCertificate]:
         """What was issued for a request already."""
 
-    async def record(self, issued: IssuedCertificate) -> IssuedCertificate:
+    async def record(
+        self, issued: IssuedCertificate, same: Callable[[IssuedCertificate], bool]
+    ) -> IssuedCertificate:
         """Note a certificate before anybody gets it; or what was noted for its request
-        before, which counts then."""
+        before and is the `same`, which counts then."""
 
     async def find(self, authority: str, serial: int) -> IssuedCertificate | None:
         """One by its serial."""
