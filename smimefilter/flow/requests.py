@@ -168,7 +168,7 @@ class RequestDesk:
         stored = []
         for number, one in enumerate(wanted):
             checked = one.checked()
-            id_ = _id_by(once[number]) if once else secrets.token_hex(16)
+            id_ = id_by(once[number]) if once else secrets.token_hex(16)
             password = passwords[number] if passwords else ""
             stored.append(
                 StoredRequest(
@@ -609,7 +609,8 @@ def _for_another(only: str, matches: Sequence[StoredRequest]) -> str:
     return f"it is for another key than that of request {only[:8]}"
 
 
-def _id_by(text: str) -> str:
+def id_by(text: str) -> str:
+    """The id of a request that is stored once by a text."""
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -582,3 +582,27 @@ async def test_what_a_process_that_died_had_can_be_deleted(database: Database) -
     office.now += LEASE
     assert await office.desk.remove([one.id]) == 1
     assert await database.requests.all() == []
+
+
+async def test_a_file_asks_again_where_one_failure_of_several_was_deleted(
+    database: Database,
+) -> None:
+    office = await Office(database, answering(NotIssued("not today"))).with_ca()
+    looked = [Looked(Row(2, "alice@in.test", "Alice"), ALICE)]
+
+    async def all_of(batch: str) -> list[StoredRequest]:
+        return await database.requests.all(batch=batch)
+
+    async def submitted() -> StoredRequest:
+        bulk = Bulk(office.another_desk(), all_of)
+        (done,) = await bulk.submit(b"file", looked, lambda _: "told")
+        return done
+
+    first = await submitted()
+    office.now += timedelta(minutes=1)
+    second = await submitted()
+    assert first.id != second.id
+    assert await office.desk.remove([first.id]) == 1
+    office.answer = office.built_in
+    assert (await submitted()).state is RequestState.ISSUED
+    assert len(await database.requests.all()) == 2
