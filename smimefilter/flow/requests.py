@@ -33,7 +33,7 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from smimefilter.base.errors import AdminError, KeyTrouble, TemporaryTrouble
 from smimefilter.pki.build import generate_key
-from smimefilter.pki.certificate import Certificate, is_ca
+from smimefilter.pki.certificate import Certificate, UnreadableCertificate, is_ca
 from smimefilter.pki.export import key_pkcs8
 from smimefilter.pki.privatekey import belongs_together
 from smimefilter.pki.request import make_csr, prove
@@ -69,6 +69,8 @@ LATEST: Final = timedelta(hours=6)
 GIVE_UP: Final = timedelta(days=30)
 SHORTEST_ID: Final = 4  # digits that a request is named by
 DEFECT: Final = "trouble of our own, see the log"  # why a request waits
+_ANSWERABLE: Final = (RequestState.PENDING, RequestState.GIVEN_UP, RequestState.REFUSED)
+_BUSY: Final = "somebody else is at it right now: try again"
 STEP: Final = 300.0  # seconds that a step after it may take; less than the lease too
 
 
@@ -249,20 +251,21 @@ class RequestDesk:
     async def upload(
         self, certificates: Sequence[Certificate], only: str = "", source: str = ""
     ) -> list[tuple[Certificate, StoredRequest | None, str]]:
-        """Answer requests with what people brought, also late: each certificate is matched by
-        its public key. What became of each, and why of those that were refused. `only`: the id
-        of the request that they are for; `source`: where they come from, for people. Raises
-        `AdminError` where there is nothing to answer."""
+        """Answer requests with what people brought, also late, or where what the CA gave for
+        our key was refused: each certificate is matched by its public key. What became of
+        each, and why of those that were refused. `only`: the id of the request that they are
+        for; `source`: where they come from, for people. Raises `AdminError` where there is
+        nothing to answer."""
         if all(map(is_ca, certificates)):
             raise AdminError(
                 "there is no certificate of a user in it, only those of CAs", where=source
             )
-        unanswered = await self._requests.all([RequestState.PENDING, RequestState.GIVEN_UP])
         kinds = self._handlers.kinds()
         waiting = [
             (one, key)
-            for one in unanswered
-            if one.handler in kinds and kinds[one.handler].can_upload
+            for one in await self._requests.all(_ANSWERABLE)
+            if one.state is RequestState.REFUSED
+            or (one.handler in kinds and kinds[one.handler].can_upload)
             if (key := self._key_of(one)) is not None
         ]
         if only and only not in {one.id for one, _ in waiting}:
@@ -298,13 +301,19 @@ class RequestDesk:
         if wrong:
             return None, wrong
         now = self._clock()
-        if request.state is RequestState.GIVEN_UP:
-            await self.reschedule([request.id])
-        lease, claimed = await self._requests.claim(now, now + LEASE, 1, [request.id])
+        lease, claimed = await self._requests.claim(
+            now, now + LEASE, 1, [request.id], states=_ANSWERABLE
+        )
         if not claimed:
-            return None, "somebody else is at it right now: try again"
-        done = await self._issued(lease, claimed[0], Issued(certificate, chain), "uploaded")
-        return done, ""
+            return None, _BUSY
+        # What has ended is issued now, and has its time for what is left to do then.
+        (one,) = claimed
+        if one.state is not RequestState.PENDING:
+            one = replace(one, give_up=now + self._give_up)
+        try:
+            return await self._issued(lease, one, Issued(certificate, chain), "uploaded"), ""
+        except _Lost:
+            return None, _BUSY
 
     async def reschedule(self, ids: Collection[str]) -> int:
         """Make pending ones due now, and those that were given up pending again; how many."""
@@ -389,9 +398,10 @@ class RequestDesk:
 
     async def _asked(self, lease: str, request: StoredRequest) -> StoredRequest:
         found, wanted, now = self._opened(request), _wanted(request), self._clock()
-        assert found.key is not None
+        own = found.key
+        assert own is not None
         try:
-            csr = _csr(wanted, _key(found.key))
+            csr = _csr(wanted, _key(own))
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             return await self._refused(lease, request, f"it cannot be asked for: {error}")
         order = Order(
@@ -408,7 +418,8 @@ class RequestDesk:
             issuer_url=wanted.issuer_url,
             state=found.state or {},
             now=now,
-            sign=partial(prove, _key(found.key)),
+            sign=partial(prove, _key(own)),
+            flaw=lambda certificate: flaw(certificate, wanted, _key(own), now),
         )
 
         async def remember(state: Mapping[str, Any]) -> None:
@@ -450,12 +461,17 @@ class RequestDesk:
         wanted, secret = _wanted(request), self._opened(request)
         key = outcome.key or secret.key
         assert key is not None
+        certificate, kept = outcome.certificate, None
         try:
-            wrong = flaw(outcome.certificate, wanted, _key(key), self._clock())
+            opened = _key(key)
+            wrong = flaw(certificate, wanted, opened, self._clock())
+            if wrong and belongs_together(certificate, opened):  # people may still mend it
+                kept = self._sealed(request.id, replace(secret, key=key, state=None))
         except ValueError:
             wrong = "the key that came with it cannot be read"
         if wrong:
-            return await self._refused(lease, request, f"what the CA gave is refused: {wrong}")
+            why = f"what the CA gave is refused: {wrong}; {_called(certificate)}"
+            return await self._refused(lease, request, why, kept)
         return await self._issued(lease, request, outcome, "issued")
 
     async def _issued(
@@ -543,10 +559,13 @@ class RequestDesk:
             )
         return found[0].certificate
 
-    async def _refused(self, lease: str, request: StoredRequest, why: str) -> StoredRequest:
+    async def _refused(
+        self, lease: str, request: StoredRequest, why: str, kept: bytes | None = None
+    ) -> StoredRequest:
+        """It has ended; `kept`: its secrets, where people may still bring a certificate."""
         done = replace(
             request, state=RequestState.REFUSED, outcome=why, tries=request.tries + 1,
-            secrets=None,
+            secrets=kept,
         )  # fmt: skip
         await self._requests.settle(
             lease, done, [AuditRecord(self._clock(), request.id, "refused", why, REFUSED)]
@@ -598,6 +617,15 @@ class RequestDesk:
             "state": dict(found.state) if found.state else None,
         }
         return self._sealer.seal(REQUEST_SECRETS, id_, json.dumps(plain).encode())
+
+
+def _called(certificate: Certificate) -> str:
+    """By what people find it at the CA, to revoke it."""
+    try:
+        named = f"serial {certificate.serial_hex} by {certificate.issuer}, "
+    except UnreadableCertificate:
+        named = ""
+    return f"{named}thumbprint {certificate.thumbprint}"
 
 
 def _for_another(only: str, matches: Sequence[StoredRequest]) -> str:

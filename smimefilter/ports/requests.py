@@ -69,10 +69,16 @@ class Requests(Protocol):
         them; which they are."""
 
     async def claim(
-        self, now: datetime, until: datetime, most: int, ids: Collection[str] | None = None
+        self,
+        now: datetime,
+        until: datetime,
+        most: int,
+        ids: Collection[str] | None = None,
+        *,
+        states: Collection[RequestState] = (RequestState.PENDING,),
     ) -> tuple[str, list[StoredRequest]]:
         """Up to `most` pending ones that are due, or of these whether due or not, that nobody
-        has; and the lease by which they are ours."""
+        has; and the lease by which they are ours. `states`: also such as have ended."""
 
     async def keep(
         self,

@@ -55,15 +55,23 @@ class SqlRequests:
         return new
 
     async def claim(
-        self, now: datetime, until: datetime, most: int, ids: Collection[str] | None = None
+        self,
+        now: datetime,
+        until: datetime,
+        most: int,
+        ids: Collection[str] | None = None,
+        *,
+        states: Collection[RequestState] = (RequestState.PENDING,),
     ) -> tuple[str, list[StoredRequest]]:
         """Up to `most` pending ones that are due, or of these whether due or not, that nobody
-        has; and the lease by which they are ours."""
+        has; and the lease by which they are ours. `states`: also such as have ended."""
         wanted = _c.due <= seconds(now) if ids is None else _c.id.in_(list(ids)[:_AT_ONCE])
-        pending = _c.state == RequestState.PENDING.value
+        these_states = _c.state.in_([state.value for state in states])
         free = _c.leased_until <= seconds(now)
         lease = secrets.token_hex(16)
-        these = sa.select(requests).where(wanted, pending, free).order_by(_c.due).limit(most)
+        these = (
+            sa.select(requests).where(wanted, these_states, free).order_by(_c.due).limit(most)
+        )
         async with self._sessions.keeping_books() as transaction:
             found = [_request(row) for row in await transaction.read(these)]
             ours = _c.id.in_([one.id for one in found])

@@ -606,3 +606,44 @@ async def test_a_file_asks_again_where_one_failure_of_several_was_deleted(
     office.answer = office.built_in
     assert (await submitted()).state is RequestState.ISSUED
     assert len(await database.requests.all()) == 2
+
+
+async def test_what_is_refused_for_our_key_is_named_and_can_be_mended(
+    database: Database,
+) -> None:
+    given: list[Certificate] = []
+
+    async def wrong(order: Order, _: Remember) -> Any:
+        given.append(for_csr(order, mail="mallory@in.test"))
+        return Issued(given[0])
+
+    office = Office(database, wrong)
+    done = await ask(office, replace(ALICE, send=True))
+    assert done.state is RequestState.REFUSED
+    named = (given[0].serial_hex, given[0].issuer, given[0].thumbprint)
+    (record,) = [one for one in await database.audit.find(done.id) if one.event == "refused"]
+    assert all(one in done.outcome and one in record.detail for one in named)
+    mailed: list[Certificate] = []
+
+    async def mail(what: Done) -> None:
+        mailed.append(what.certificate)
+
+    office.steps = lambda what: [("mailed", lambda: mail(what))]
+    office.now += GIVE_UP + timedelta(days=1)
+    assert await office.desk.work_due(9) == 0  # nobody asks again by himself
+    good = for_csr(office.orders[0], not_after=office.now + timedelta(days=100))
+    ((_, mended, why),) = await office.desk.upload([good])
+    assert (why, mended and mended.state) == ("", RequestState.ISSUED)
+    assert mailed == [good]
+    assert await database.certificates.key(good.thumbprint) is not None
+
+
+async def test_what_is_refused_for_another_key_leaves_none(database: Database) -> None:
+    other = CA.issue("A", mail="alice@in.test", key=key_of("p256", "other")).certificate
+    office = Office(database, answering(Issued(other)))
+    done = await ask(office)
+    assert (done.state, done.secrets) == (RequestState.REFUSED, None)
+    good = for_csr(office.orders[0])
+    assert [why for *_, why in await office.desk.upload([good])] == [
+        "it is for another key than that of any request that waits"
+    ]
