@@ -19,6 +19,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
@@ -36,7 +37,7 @@ from smimefilter.pki.build import (
 from smimefilter.pki.certificate import Certificate
 from smimefilter.pki.crl import Crl
 from smimefilter.pki.export import key_pkcs8
-from smimefilter.pki.request import UnreadableCsr, parsed_csr
+from smimefilter.pki.request import Csr, UnreadableCsr, parsed_csr, read_csr
 from smimefilter.ports.audit import AuditRecord
 from smimefilter.ports.handlers import HandlerTrouble, Issued, NotIssued, Order
 from smimefilter.ports.journal import Journal
@@ -228,12 +229,17 @@ class AuthorityDesk:
     # issuing, for the built-in request handler
 
     async def issue(self, order: Order) -> Issued | NotIssued:
-        """Issue, or give again what was issued for the order before."""
+        """Issue, or give again what was issued for the order and its key before, unless that
+        was revoked meanwhile."""
         outcome = await self._certified(order)
         if isinstance(outcome, NotIssued):
-            before = await self._authorities.issued_for(order.id)
-            known = before.der if before is not None else None
-            return Issued(Certificate(known)) if known is not None else outcome
+            try:
+                csr = read_csr(order.csr)
+            except UnreadableCsr:
+                return outcome
+            for before in await self._authorities.issued_for(order.id):
+                if _answers(before, csr):
+                    return _given_again(before)
         return outcome
 
     async def _certified(self, order: Order) -> Issued | NotIssued:
@@ -272,10 +278,8 @@ class AuthorityDesk:
         new = IssuedCertificate(
             found.certificate.thumbprint, certificate.serial, order.id, certificate.der
         )
-        kept = await self._authorities.record(new)
-        if kept is not new and kept.der is not None:
-            return Issued(Certificate(kept.der))
-        return Issued(certificate, (found.certificate,))
+        kept = await self._authorities.record(new, partial(_answers, csr=read_csr(order.csr)))
+        return Issued(certificate, (found.certificate,)) if kept is new else _given_again(kept)
 
     async def _unfit(self, certificate: Certificate) -> str:
         """Why a CA may not issue now; empty where it may."""
@@ -554,6 +558,20 @@ class AuthorityDesk:
                 raise AdminError(
                     f"there is a CA called '{name}' already", mend="choose another name"
                 )
+
+
+def _answers(before: IssuedCertificate, csr: Csr) -> bool:
+    """Whether it is for the key of a request: one that was deleted and is made again under the
+    same id has another."""
+    return before.der is not None and csr.is_answered_by(Certificate(before.der))
+
+
+def _given_again(before: IssuedCertificate) -> Issued | NotIssued:
+    assert before.der is not None
+    certificate = Certificate(before.der)
+    if before.revoked is not None:
+        return NotIssued(f"what was issued was revoked, serial {certificate.serial_hex}")
+    return Issued(certificate)
 
 
 def _no_key(certificate: Certificate) -> AdminError:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Final, TypeVar
 
 from smimefilter.base.address import BadAddress
@@ -34,7 +35,7 @@ from smimefilter.policy.preferences import (
 )
 from smimefilter.ports.requests import RequestState, StoredRequest
 
-from .requests import RequestDesk
+from .requests import RequestDesk, id_by
 from .wanted import Wanted
 
 T = TypeVar("T")
@@ -147,6 +148,7 @@ class Bulk:
         batch = _batch(content)
         known: list[StoredRequest] = await self._all_of(batch)
         failed = Counter(one.address for one in known if one.state in _FAILED)
+        ids = {one.id for one in known}
         there = {one.address for one in known if one.state not in _FAILED}
         new = [one for one in looked if not one.skipped and one.wanted.address not in there]
         by_handler: dict[str, list[Looked]] = {}
@@ -159,7 +161,7 @@ class Bulk:
                     passwords=[passwords() for _ in part] if passwords else (),
                     positions=[one.row.number for one in part],
                     once=[
-                        f"{batch} {one.wanted.address} {failed[one.wanted.address]}"
+                        _once(batch, one.wanted.address, failed[one.wanted.address], ids)
                         for one in part
                     ],
                 )  # fmt: skip
@@ -224,6 +226,13 @@ class Bulk:
 
 def _batch(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:BATCH]
+
+
+def _once(batch: str, address: str, failed: int, known: Collection[str]) -> str:
+    """By what text it is asked for next: the number of failures, or the next one that is free
+    where some of them were deleted."""
+    texts = (f"{batch} {address} {number}" for number in count(failed))
+    return next(text for text in texts if id_by(text) not in known)
 
 
 def _parts(found: Sequence[T], size: int) -> Iterable[Sequence[T]]:

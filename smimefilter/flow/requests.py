@@ -31,9 +31,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
-from smimefilter.base.errors import AdminError, TemporaryTrouble
+from smimefilter.base.errors import AdminError, KeyTrouble, TemporaryTrouble
 from smimefilter.pki.build import generate_key
-from smimefilter.pki.certificate import Certificate, is_ca
+from smimefilter.pki.certificate import Certificate, UnreadableCertificate, is_ca
 from smimefilter.pki.export import key_pkcs8
 from smimefilter.pki.privatekey import belongs_together
 from smimefilter.pki.request import make_csr, prove
@@ -69,6 +69,8 @@ LATEST: Final = timedelta(hours=6)
 GIVE_UP: Final = timedelta(days=30)
 SHORTEST_ID: Final = 4  # digits that a request is named by
 DEFECT: Final = "trouble of our own, see the log"  # why a request waits
+_ANSWERABLE: Final = (RequestState.PENDING, RequestState.GIVEN_UP, RequestState.REFUSED)
+_BUSY: Final = "somebody else is at it right now: try again"
 STEP: Final = 300.0  # seconds that a step after it may take; less than the lease too
 
 
@@ -168,7 +170,7 @@ class RequestDesk:
         stored = []
         for number, one in enumerate(wanted):
             checked = one.checked()
-            id_ = _id_by(once[number]) if once else secrets.token_hex(16)
+            id_ = id_by(once[number]) if once else secrets.token_hex(16)
             password = passwords[number] if passwords else ""
             stored.append(
                 StoredRequest(
@@ -249,21 +251,22 @@ class RequestDesk:
     async def upload(
         self, certificates: Sequence[Certificate], only: str = "", source: str = ""
     ) -> list[tuple[Certificate, StoredRequest | None, str]]:
-        """Answer requests with what people brought, also late: each certificate is matched by
-        its public key. What became of each, and why of those that were refused. `only`: the id
-        of the request that they are for; `source`: where they come from, for people. Raises
-        `AdminError` where there is nothing to answer."""
+        """Answer requests with what people brought, also late, or where what the CA gave for
+        our key was refused: each certificate is matched by its public key. What became of
+        each, and why of those that were refused. `only`: the id of the request that they are
+        for; `source`: where they come from, for people. Raises `AdminError` where there is
+        nothing to answer."""
         if all(map(is_ca, certificates)):
             raise AdminError(
                 "there is no certificate of a user in it, only those of CAs", where=source
             )
-        unanswered = await self._requests.all([RequestState.PENDING, RequestState.GIVEN_UP])
         kinds = self._handlers.kinds()
         waiting = [
-            (one, _key(der))
-            for one in unanswered
-            if one.handler in kinds and kinds[one.handler].can_upload
-            if (der := self._opened(one).key) is not None
+            (one, key)
+            for one in await self._requests.all(_ANSWERABLE)
+            if one.state is RequestState.REFUSED
+            or (one.handler in kinds and kinds[one.handler].can_upload)
+            if (key := self._key_of(one)) is not None
         ]
         if only and only not in {one.id for one, _ in waiting}:
             raise AdminError(f"request {only[:8]} does not wait for a certificate from people")
@@ -280,6 +283,15 @@ class RequestDesk:
             answers.append((certificate, *await self._answered(match, certificate, chain)))
         return answers
 
+    def _key_of(self, request: StoredRequest) -> PrivateKeyTypes | None:
+        """Its key, if it has one that can be read."""
+        try:
+            der = self._opened(request).key
+            return None if der is None else _key(der)
+        except (KeyTrouble, ValueError, TypeError) as error:
+            self._journal.trouble("request not worked on: defect", error, request=request.id)
+            return None
+
     async def _answered(
         self, request: StoredRequest, certificate: Certificate, chain: tuple[Certificate, ...]
     ) -> tuple[StoredRequest | None, str]:
@@ -289,13 +301,19 @@ class RequestDesk:
         if wrong:
             return None, wrong
         now = self._clock()
-        if request.state is RequestState.GIVEN_UP:
-            await self.reschedule([request.id])
-        lease, claimed = await self._requests.claim(now, now + LEASE, 1, [request.id])
+        lease, claimed = await self._requests.claim(
+            now, now + LEASE, 1, [request.id], states=_ANSWERABLE
+        )
         if not claimed:
-            return None, "somebody else is at it right now: try again"
-        done = await self._issued(lease, claimed[0], Issued(certificate, chain), "uploaded")
-        return done, ""
+            return None, _BUSY
+        # What has ended is issued now, and has its time for what is left to do then.
+        (one,) = claimed
+        if one.state is not RequestState.PENDING:
+            one = replace(one, give_up=now + self._give_up)
+        try:
+            return await self._issued(lease, one, Issued(certificate, chain), "uploaded"), ""
+        except _Lost:
+            return None, _BUSY
 
     async def reschedule(self, ids: Collection[str]) -> int:
         """Make pending ones due now, and those that were given up pending again; how many."""
@@ -307,26 +325,32 @@ class RequestDesk:
         """Forget these, with their keys, as far as nobody works on them; how many."""
         now = self._clock()
         return await self._requests.remove(
-            ids, [AuditRecord(now, id_, "deleted") for id_ in ids]
+            ids, now, [AuditRecord(now, id_, "deleted") for id_ in ids]
         )
 
     async def _all(self, lease: str, claimed: Sequence[StoredRequest]) -> list[StoredRequest]:
         """Go on with each. The keys of all are made first: what comes then for all at the
         same time is stored together."""
         loop = asyncio.get_running_loop()
-        keys = {
-            one.id: loop.run_in_executor(self._makers, generate_key, _wanted(one).key)
-            for one in claimed
-            if self._opened(one).key is None and not one.thumbprint
-        }
+        keys: dict[str, asyncio.Future[PrivateKeyTypes]] = {}
+        unreadable: dict[str, Exception] = {}
+        for one in claimed:
+            try:
+                if self._opened(one).key is None and not one.thumbprint:
+                    kind = _wanted(one).key
+                    keys[one.id] = loop.run_in_executor(self._makers, generate_key, kind)
+            except Exception as error:  # noqa: BLE001 - one request's trouble is its own
+                unreadable[one.id] = error
+
+        async def go_on(one: StoredRequest) -> StoredRequest:
+            if one.id in unreadable:
+                return await self._troubled(lease, one, unreadable[one.id])
+            return await self._go_on(lease, one, keys.get(one.id))
+
         try:
             if keys:
                 await asyncio.wait(keys.values())
-            return list(
-                await asyncio.gather(
-                    *(self._go_on(lease, one, keys.get(one.id)) for one in claimed)
-                )
-            )
+            return list(await asyncio.gather(*map(go_on, claimed)))
         finally:
             for key in keys.values():
                 key.cancel()
@@ -352,6 +376,8 @@ class RequestDesk:
     ) -> StoredRequest:
         if isinstance(error, HandlerTrouble):
             return await self._again(lease, request, str(error) or error.public)
+        if isinstance(error, KeyTrouble):  # such as secrets under another master key
+            return await self._again(lease, request, f"its secrets do not open: {error}")
         if isinstance(error, StoreTrouble):  # if it lasts, its turn comes when the lease ends
             return await self._again(lease, request, error.public)
         if isinstance(error, AdminError):  # such as a handler that is installed no longer
@@ -372,9 +398,10 @@ class RequestDesk:
 
     async def _asked(self, lease: str, request: StoredRequest) -> StoredRequest:
         found, wanted, now = self._opened(request), _wanted(request), self._clock()
-        assert found.key is not None
+        own = found.key
+        assert own is not None
         try:
-            csr = _csr(wanted, _key(found.key))
+            csr = _csr(wanted, _key(own))
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             return await self._refused(lease, request, f"it cannot be asked for: {error}")
         order = Order(
@@ -391,7 +418,8 @@ class RequestDesk:
             issuer_url=wanted.issuer_url,
             state=found.state or {},
             now=now,
-            sign=partial(prove, _key(found.key)),
+            sign=partial(prove, _key(own)),
+            flaw=lambda certificate: flaw(certificate, wanted, _key(own), now),
         )
 
         async def remember(state: Mapping[str, Any]) -> None:
@@ -433,12 +461,17 @@ class RequestDesk:
         wanted, secret = _wanted(request), self._opened(request)
         key = outcome.key or secret.key
         assert key is not None
+        certificate, kept = outcome.certificate, None
         try:
-            wrong = flaw(outcome.certificate, wanted, _key(key), self._clock())
+            opened = _key(key)
+            wrong = flaw(certificate, wanted, opened, self._clock())
+            if wrong and belongs_together(certificate, opened):  # people may still mend it
+                kept = self._sealed(request.id, replace(secret, key=key, state=None))
         except ValueError:
             wrong = "the key that came with it cannot be read"
         if wrong:
-            return await self._refused(lease, request, f"what the CA gave is refused: {wrong}")
+            why = f"what the CA gave is refused: {wrong}; {_called(certificate)}"
+            return await self._refused(lease, request, why, kept)
         return await self._issued(lease, request, outcome, "issued")
 
     async def _issued(
@@ -526,10 +559,13 @@ class RequestDesk:
             )
         return found[0].certificate
 
-    async def _refused(self, lease: str, request: StoredRequest, why: str) -> StoredRequest:
+    async def _refused(
+        self, lease: str, request: StoredRequest, why: str, kept: bytes | None = None
+    ) -> StoredRequest:
+        """It has ended; `kept`: its secrets, where people may still bring a certificate."""
         done = replace(
             request, state=RequestState.REFUSED, outcome=why, tries=request.tries + 1,
-            secrets=None,
+            secrets=kept,
         )  # fmt: skip
         await self._requests.settle(
             lease, done, [AuditRecord(self._clock(), request.id, "refused", why, REFUSED)]
@@ -583,6 +619,15 @@ class RequestDesk:
         return self._sealer.seal(REQUEST_SECRETS, id_, json.dumps(plain).encode())
 
 
+def _called(certificate: Certificate) -> str:
+    """By what people find it at the CA, to revoke it."""
+    try:
+        named = f"serial {certificate.serial_hex} by {certificate.issuer}, "
+    except UnreadableCertificate:
+        named = ""
+    return f"{named}thumbprint {certificate.thumbprint}"
+
+
 def _for_another(only: str, matches: Sequence[StoredRequest]) -> str:
     if not only:
         return "it is for another key than that of any request that waits"
@@ -592,7 +637,8 @@ def _for_another(only: str, matches: Sequence[StoredRequest]) -> str:
     return f"it is for another key than that of request {only[:8]}"
 
 
-def _id_by(text: str) -> str:
+def id_by(text: str) -> str:
+    """The id of a request that is stored once by a text."""
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

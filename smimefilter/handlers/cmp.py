@@ -165,9 +165,7 @@ class Cmp:
         """Tell the CA whether its certificate is taken; what came of the order."""
         issued = _issued(state)
         certificate = issued.certificate
-        taken = read_csr(order.csr).is_answered_by(certificate) and certificate.addresses == (
-            order.address,
-        )
+        taken = read_csr(order.csr).is_answered_by(certificate) and not order.flaw(certificate)
         reply = await self._exchange(
             bytes.fromhex(order.id),
             cmp.confirm_body(certificate, int(state["request"]), taken=taken),

@@ -334,14 +334,15 @@ def _seconds(text: str) -> int:
 
 def _words(error: Exception) -> tuple[type[HandlerTrouble], str]:
     """What a failure is told as, and whether the CA can have done something."""
-    for cause in (getattr(error, "os_error", None), error.__cause__):
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return NotDone, f"its certificate is not trusted: {cleaned(cause.verify_message)}"
-        if isinstance(cause, ssl.SSLError):
-            return NotDone, "TLS failed"
+    cause = error.__cause__
     match error:
         case aiohttp.ClientConnectorCertificateError():
-            return NotDone, "its certificate is not trusted"
+            why = getattr(error.certificate_error, "verify_message", "")
+            return NotDone, "its certificate is not trusted" + (
+                f": {cleaned(why)}" if why else ""
+            )
+        case aiohttp.ClientConnectorSSLError():
+            return NotDone, "TLS failed"
         case aiohttp.ClientConnectorDNSError():
             return NotDone, "no such host, or the name service does not answer"
         case aiohttp.ClientConnectorError():
@@ -352,6 +353,8 @@ def _words(error: Exception) -> tuple[type[HandlerTrouble], str]:
             return HandlerTrouble, "its answer is cut off"
         case aiohttp.ClientResponseError():
             return HandlerTrouble, "its answer is not HTTP"
+        case _ if isinstance(error, ssl.SSLError) or isinstance(cause, ssl.SSLError):
+            return HandlerTrouble, "TLS broke off before the answer"
         case _:  # TLS 1.3 lets a client believe that it is taken until it hears nothing
             return HandlerTrouble, (
                 "closed the connection without an answer; perhaps our certificate is not taken"

@@ -56,6 +56,8 @@ class Order:
     # data and digest to a signature by the key that the certificate is for (PKCS #1 v1.5,
     # ECDSA as DER, EdDSA), for CAs to which the CSR is not proof enough
     sign: Callable[[bytes, str], bytes] | None = field(default=None, repr=False, compare=False)
+    # why a certificate will be refused; empty where it will not
+    flaw: Callable[[Certificate], str] = field(default=lambda _: "", repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

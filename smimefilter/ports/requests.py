@@ -10,7 +10,7 @@ All methods may raise `StoreTrouble`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -69,10 +69,16 @@ class Requests(Protocol):
         them; which they are."""
 
     async def claim(
-        self, now: datetime, until: datetime, most: int, ids: Collection[str] | None = None
+        self,
+        now: datetime,
+        until: datetime,
+        most: int,
+        ids: Collection[str] | None = None,
+        *,
+        states: Collection[RequestState] = (RequestState.PENDING,),
     ) -> tuple[str, list[StoredRequest]]:
         """Up to `most` pending ones that are due, or of these whether due or not, that nobody
-        has; and the lease by which they are ours."""
+        has; and the lease by which they are ours. `states`: also such as have ended."""
 
     async def keep(
         self,
@@ -106,7 +112,9 @@ class Requests(Protocol):
         """Make pending ones due now, and those that were given up pending until another day;
         how many."""
 
-    async def remove(self, ids: Collection[str], records: Sequence[AuditRecord]) -> int:
+    async def remove(
+        self, ids: Collection[str], now: datetime, records: Sequence[AuditRecord]
+    ) -> int:
         """Forget those that nobody works on; how many."""
 
     async def find(self, id_: str) -> list[StoredRequest]:
@@ -179,12 +187,14 @@ class Authorities(Protocol):
     async def make_default(self, thumbprint: str, records: Sequence[AuditRecord]) -> bool:
         """Whether there is such a CA."""
 
-    async def issued_for(self, request: str) -> IssuedCertificate | None:
+    async def issued_for(self, request: str) -> list[IssuedCertificate]:
         """What was issued for a request already."""
 
-    async def record(self, issued: IssuedCertificate) -> IssuedCertificate:
+    async def record(
+        self, issued: IssuedCertificate, same: Callable[[IssuedCertificate], bool]
+    ) -> IssuedCertificate:
         """Note a certificate before anybody gets it; or what was noted for its request
-        before, which counts then."""
+        before and is the `same`, which counts then."""
 
     async def find(self, authority: str, serial: int) -> IssuedCertificate | None:
         """One by its serial."""

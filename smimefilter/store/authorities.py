@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -89,18 +89,24 @@ class SqlAuthorities:
             await note(transaction, records)
             return True
 
-    async def issued_for(self, request: str) -> IssuedCertificate | None:
+    async def issued_for(self, request: str) -> list[IssuedCertificate]:
         """What was issued for a request already."""
-        return await self._one(sa.select(issued).where(_i.request == request))
+        these = sa.select(issued).where(_i.request == request)
+        async with self._sessions.reading() as connection:
+            return [_issued(row) for row in await connection.execute(these)]
 
-    async def record(self, one: IssuedCertificate) -> IssuedCertificate:
+    async def record(
+        self, one: IssuedCertificate, same: Callable[[IssuedCertificate], bool]
+    ) -> IssuedCertificate:
         """Note a certificate before anybody gets it; or what was noted for its request
-        before, which counts then."""
+        before and is the `same`, which counts then."""
 
         async def change(transaction: Transaction) -> IssuedCertificate:
-            before = sa.select(issued).where(_i.request == one.request)
-            if one.request and (row := (await transaction.read(before)).first()) is not None:
-                return _issued(row)
+            if one.request:
+                before = sa.select(issued).where(_i.request == one.request)
+                known = map(_issued, await transaction.read(before))
+                if (counts := next(filter(same, known), None)) is not None:
+                    return counts
             await transaction.write(sa.insert(issued), [_row(one)])
             return one
 

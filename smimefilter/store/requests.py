@@ -55,15 +55,23 @@ class SqlRequests:
         return new
 
     async def claim(
-        self, now: datetime, until: datetime, most: int, ids: Collection[str] | None = None
+        self,
+        now: datetime,
+        until: datetime,
+        most: int,
+        ids: Collection[str] | None = None,
+        *,
+        states: Collection[RequestState] = (RequestState.PENDING,),
     ) -> tuple[str, list[StoredRequest]]:
         """Up to `most` pending ones that are due, or of these whether due or not, that nobody
-        has; and the lease by which they are ours."""
+        has; and the lease by which they are ours. `states`: also such as have ended."""
         wanted = _c.due <= seconds(now) if ids is None else _c.id.in_(list(ids)[:_AT_ONCE])
-        pending = _c.state == RequestState.PENDING.value
+        these_states = _c.state.in_([state.value for state in states])
         free = _c.leased_until <= seconds(now)
         lease = secrets.token_hex(16)
-        these = sa.select(requests).where(wanted, pending, free).order_by(_c.due).limit(most)
+        these = (
+            sa.select(requests).where(wanted, these_states, free).order_by(_c.due).limit(most)
+        )
         async with self._sessions.keeping_books() as transaction:
             found = [_request(row) for row in await transaction.read(these)]
             ours = _c.id.in_([one.id for one in found])
@@ -138,15 +146,16 @@ class SqlRequests:
             await note(transaction, [one for one in records if one.about in moved])
         return len(moved)
 
-    async def remove(self, ids: Collection[str], records: Sequence[AuditRecord]) -> int:
+    async def remove(
+        self, ids: Collection[str], now: datetime, records: Sequence[AuditRecord]
+    ) -> int:
         """Forget those that nobody works on; how many."""
+        free = _c.leased_until <= seconds(now)  # let go of, or left by one that died
         async with self._sessions.keeping_books() as transaction:
             gone = [
                 id_
                 for id_ in ids
-                if await transaction.write(
-                    sa.delete(requests).where(_c.id == id_, _c.lease == "")
-                )
+                if await transaction.write(sa.delete(requests).where(_c.id == id_, free))
             ]
             await note(transaction, [one for one in records if one.about in gone])
         return len(gone)

@@ -8,6 +8,7 @@ async with FakeEjbca() as ca:
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import tempfile
 from dataclasses import dataclass, field
@@ -44,6 +45,7 @@ class Fault(StrEnum):
     COMPRESSED = "compressed"
     REDIRECT = "redirect"
     CUT = "cut"  # less than it announces
+    GARBLED = "garbled"  # does what it was asked, then what is said is no TLS
 
 
 @dataclass
@@ -148,6 +150,12 @@ class CaServer:
                 await self._silence[-1].wait()
             case Fault.LOST:
                 await self.answer(asked)
+            case Fault.GARBLED:
+                await self.answer(asked)
+                plain = transport.get_extra_info("socket")
+                os.write(plain.fileno(), b"\x17\x03\x03\x00\x20" + bytes(32))
+                self._silence.append(asyncio.Event())
+                await self._silence[-1].wait()
             case Fault.LARGE:
                 return web.Response(body=b" " * (2 << 20))
             case Fault.COMPRESSED:

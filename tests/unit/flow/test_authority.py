@@ -21,7 +21,8 @@ from smimefilter.pki.build import Identity, Profile, build_crl, generate_key, is
 from smimefilter.pki.certificate import Certificate
 from smimefilter.pki.crl import Crl
 from smimefilter.pki.export import certificates_pem
-from smimefilter.ports.handlers import HandlerTrouble
+from smimefilter.pki.request import make_csr, read_csr
+from smimefilter.ports.handlers import HandlerTrouble, Issued, NotIssued
 from smimefilter.ports.keys import PRIVATE_KEY
 from smimefilter.ports.requests import RequestState, StoredRequest
 from smimefilter.ports.stores import Shelf
@@ -272,6 +273,36 @@ async def test_an_order_that_comes_again_gets_the_same(database: Database) -> No
     (order,) = office.orders
     again = await office.authority.issue(order)
     assert again.certificate == alice  # type: ignore[union-attr]
+
+
+async def test_an_order_that_comes_again_for_another_key_gets_one_of_that(
+    database: Database,
+) -> None:
+    """The request was deleted, and asked for again under the same id."""
+    office = await Office(database).with_ca()
+    alice = await issued(office)
+    (order,) = office.orders
+    csr = make_csr(generate_key("p256"), address="alice@in.test", common_name="Alice")
+    new = await office.authority.issue(replace(order, csr=csr))
+    assert isinstance(new, Issued)
+    assert read_csr(csr).is_answered_by(new.certificate)
+    again = await office.authority.issue(replace(order, csr=csr))
+    assert (again.certificate, new.certificate != alice) == (new.certificate, True)  # type: ignore[union-attr]
+    assert (await office.authority.issue(order)).certificate == alice  # type: ignore[union-attr]
+
+
+async def test_an_order_that_comes_again_gets_nothing_that_is_revoked(
+    database: Database,
+) -> None:
+    office = await Office(database).with_ca()
+    alice = await issued(office)
+    (order,) = office.orders
+    await office.authority.revoke_certificate(alice, "keyCompromise")
+    refused = NotIssued(f"what was issued was revoked, serial {alice.serial_hex}")
+    assert await office.authority.issue(order) == refused
+    _, sub = await both_of(office)
+    await office.authority.revoke_certificate(sub.certificate, "superseded", authority=True)
+    assert await office.authority.issue(order) == refused
 
 
 # revoking

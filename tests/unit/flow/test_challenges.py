@@ -357,7 +357,7 @@ async def test_what_is_not_waited_for_any_more_is_forgotten(bench: Bench) -> Non
 async def test_a_request_goes_with_its_mails(bench: Bench) -> None:
     id_ = await bench.request()
     await bench.accept(challenge_mail(results=DKIM))
-    assert await bench.database.requests.remove([id_], []) == 1
+    assert await bench.database.requests.remove([id_], NOW, []) == 1
     assert await bench.came() == []
 
 

@@ -555,3 +555,95 @@ async def test_a_file_submitted_again_asks_again_for_what_was_refused(
         assert done.state is said
         office.answer = office.built_in
     assert len(await database.requests.all()) == 2
+
+
+async def test_one_that_cannot_be_read_stops_no_other(database: Database) -> None:
+    office = Office(database, answering(Later("waits", again=timedelta(days=1))))
+    people = [replace(ALICE, address=f"{name}@in.test") for name in ("alice", "bob", "eve")]
+    good, sealed, odd = await office.desk.submit(people, "told")
+    lease, _ = await database.requests.claim(NOW, NOW + LEASE, 9)
+    await database.requests.settle(lease, good)
+    await database.requests.settle(lease, replace(sealed, secrets=b"of another master key"))
+    await database.requests.settle(lease, replace(odd, fields={"address": "eve@in.test"}))
+    assert await office.desk.work_due(9) == 3
+    said = {one.address: one.outcome for one in await database.requests.all()}
+    assert said["alice@in.test"] == "waits"
+    assert "secrets do not open" in said["bob@in.test"]
+    assert said["eve@in.test"] == requests.DEFECT
+    ((_, done, why),) = await office.desk.upload([for_csr(office.orders[0])])
+    assert (why, done and done.state) == ("", RequestState.ISSUED)
+
+
+async def test_what_a_process_that_died_had_can_be_deleted(database: Database) -> None:
+    office = Office(database)
+    (one,) = await office.desk.submit([ALICE], "told")
+    await database.requests.claim(NOW, NOW + LEASE, 1)
+    assert await office.desk.remove([one.id]) == 0  # somebody may be at it
+    office.now += LEASE
+    assert await office.desk.remove([one.id]) == 1
+    assert await database.requests.all() == []
+
+
+async def test_a_file_asks_again_where_one_failure_of_several_was_deleted(
+    database: Database,
+) -> None:
+    office = await Office(database, answering(NotIssued("not today"))).with_ca()
+    looked = [Looked(Row(2, "alice@in.test", "Alice"), ALICE)]
+
+    async def all_of(batch: str) -> list[StoredRequest]:
+        return await database.requests.all(batch=batch)
+
+    async def submitted() -> StoredRequest:
+        bulk = Bulk(office.another_desk(), all_of)
+        (done,) = await bulk.submit(b"file", looked, lambda _: "told")
+        return done
+
+    first = await submitted()
+    office.now += timedelta(minutes=1)
+    second = await submitted()
+    assert first.id != second.id
+    assert await office.desk.remove([first.id]) == 1
+    office.answer = office.built_in
+    assert (await submitted()).state is RequestState.ISSUED
+    assert len(await database.requests.all()) == 2
+
+
+async def test_what_is_refused_for_our_key_is_named_and_can_be_mended(
+    database: Database,
+) -> None:
+    given: list[Certificate] = []
+
+    async def wrong(order: Order, _: Remember) -> Any:
+        given.append(for_csr(order, mail="mallory@in.test"))
+        return Issued(given[0])
+
+    office = Office(database, wrong)
+    done = await ask(office, replace(ALICE, send=True))
+    assert done.state is RequestState.REFUSED
+    named = (given[0].serial_hex, given[0].issuer, given[0].thumbprint)
+    (record,) = [one for one in await database.audit.find(done.id) if one.event == "refused"]
+    assert all(one in done.outcome and one in record.detail for one in named)
+    mailed: list[Certificate] = []
+
+    async def mail(what: Done) -> None:
+        mailed.append(what.certificate)
+
+    office.steps = lambda what: [("mailed", lambda: mail(what))]
+    office.now += GIVE_UP + timedelta(days=1)
+    assert await office.desk.work_due(9) == 0  # nobody asks again by himself
+    good = for_csr(office.orders[0], not_after=office.now + timedelta(days=100))
+    ((_, mended, why),) = await office.desk.upload([good])
+    assert (why, mended and mended.state) == ("", RequestState.ISSUED)
+    assert mailed == [good]
+    assert await database.certificates.key(good.thumbprint) is not None
+
+
+async def test_what_is_refused_for_another_key_leaves_none(database: Database) -> None:
+    other = CA.issue("A", mail="alice@in.test", key=key_of("p256", "other")).certificate
+    office = Office(database, answering(Issued(other)))
+    done = await ask(office)
+    assert (done.state, done.secrets) == (RequestState.REFUSED, None)
+    good = for_csr(office.orders[0])
+    assert [why for *_, why in await office.desk.upload([good])] == [
+        "it is for another key than that of any request that waits"
+    ]

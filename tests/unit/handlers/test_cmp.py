@@ -547,6 +547,7 @@ async def test_what_was_issued_survives_trouble(ca: FakeCmp, database: Database)
     [
         ({"public": other_key()}, "it is for another key"),
         ({"addresses": ("mallory@example.com",)}, "it names mallory@example.com, not"),
+        ({"not_before": NOW + timedelta(days=30)}, "it is not valid before"),
     ],
 )
 async def test_a_ca_that_gives_something_else(

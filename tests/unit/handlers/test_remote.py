@@ -238,6 +238,7 @@ async def test_a_server_that_is_not_there_has_done_nothing() -> None:
         (Fault.ENDLESS, "larger than 1 MiB"),
         (Fault.COMPRESSED, "compressed, which nobody asked for"),
         (Fault.CUT, "cut off"),
+        (Fault.GARBLED, "TLS broke off before the answer"),
     ],
 )
 async def test_answers_that_are_none_are_trouble(fault: Fault, said: str) -> None:

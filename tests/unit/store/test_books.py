@@ -199,6 +199,8 @@ async def test_what_was_issued_first_for_a_request_counts(still: Database) -> No
     first = IssuedCertificate("ca", 1, "request", b"first")
     second = IssuedCertificate("ca", 2, "request", b"second")
     books = still.authorities
-    assert await books.record(first) == first
-    assert await books.record(second) == first
+    assert await books.record(first, lambda _: True) == first
+    assert await books.record(second, lambda one: one == first) == first
     assert await books.issued("ca") == [first]
+    assert await books.record(second, lambda _: False) == second  # of another key
+    assert await books.issued_for("request") == [first, second]

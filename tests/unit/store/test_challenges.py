@@ -46,7 +46,7 @@ async def test_one_request_of_an_address_waits_at_a_time(database: Database) -> 
     assert not await challenges.expect(other, AWAITED)
     assert await challenges.expect(other, None)
     assert await challenges.expect(ID, AWAITED)
-    await database.requests.remove([ID], [])
+    await database.requests.remove([ID], NOW, [])
     assert await challenges.expect(other, AWAITED)
     assert await challenges.waiting(ALICE) == {other: AWAITED}
 
