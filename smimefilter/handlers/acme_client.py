@@ -311,7 +311,7 @@ def _later(text: str, now: datetime) -> timedelta | None:
     else:
         try:
             when = parsedate_to_datetime(text)
-        except ValueError:
+            wait = (when if when.tzinfo else when.replace(tzinfo=UTC)) - now
+        except (ValueError, OverflowError):
             return None
-        wait = (when if when.tzinfo else when.replace(tzinfo=UTC)) - now
     return min(max(wait, SOONEST), LATEST)

@@ -120,7 +120,8 @@ class AcmeOrder:
     async def _gone(self) -> Outcome:
         if "order" not in self.state and (not_yet := await self._ordered()):
             return not_yet
-        await self._by_new_terms()
+        if not await self._by_new_terms():
+            return self._behind()
         for _ in range(ROUNDS):
             if self._is_quiet() and not await self._arrived():
                 return self._waiting()
@@ -144,8 +145,7 @@ class AcmeOrder:
     async def _ordered(self) -> NotIssued | Later | None:
         """Make an order, or find the one that was made; or why there is none."""
         if not await self._challenges.expect(self._order.id, self._terms.of("")):
-            note = "another request for the address waits for its challenge mail first"
-            return Later(note, self.state, LOOK_EVERY)
+            return self._behind()
         found = await self._found_again() if self.state.get("ordering") else ""
         if found:
             await self._keep(order=found, adopted=True)
@@ -237,7 +237,8 @@ class AcmeOrder:
         if challenge is None:
             types = ", ".join(one.type for one in offered) or "nothing"
             return NotIssued(f"the CA offers no {CHALLENGE}, but {self._client.shown(types)}")
-        await self._look_out(challenge, authorization.expires)
+        if not await self._look_out(challenge, authorization.expires):
+            return self._behind()
         mails = await self._arrived()
         if not mails:
             return self._waiting()
@@ -249,22 +250,29 @@ class AcmeOrder:
             await self._keep(told=True)
         return self._in_work("the CA checks the answer to its mail")
 
-    async def _look_out(self, challenge: Challenge, expires: str) -> None:
-        """From now on the filter knows what mail is meant."""
+    async def _look_out(self, challenge: Challenge, expires: str) -> bool:
+        """From now on the filter knows what mail is meant, also where it has forgotten since
+        the request was given up; False where another one waits."""
         sender, asked = _key(challenge.sender), self._order.now.isoformat()
         if not sender or not challenge.token.isascii() or not challenge.token:
             raise HandlerTrouble("the CA's challenge has no token, or no address in 'from'")
-        if self.state.get("from") != sender:
-            await self._challenges.expect(self._order.id, self._terms.of(sender))
-            self.state |= {"from": sender, "terms": self._terms.kept}
-            self.state.setdefault("answered", [])
-        await self._keep(expires=expires, asked=asked)
+        if not await self._challenges.expect(self._order.id, self._terms.of(sender)):
+            return False
+        self.state.setdefault("answered", [])
+        await self._keep(
+            **{"from": sender}, terms=self._terms.kept, expires=expires, asked=asked
+        )
+        return True
 
-    async def _by_new_terms(self) -> None:
-        """What is waited for already goes by the settings of now."""
+    async def _by_new_terms(self) -> bool:
+        """What is waited for already goes by the settings of now; False where another one
+        waits."""
         if self.state.get("terms", self._terms.kept) != self._terms.kept:
-            await self._challenges.expect(self._order.id, self._terms.of(self.state["from"]))
+            sender = self.state["from"]
+            if not await self._challenges.expect(self._order.id, self._terms.of(sender)):
+                return False
             await self._keep(terms=self._terms.kept)
+        return True
 
     async def _answer(self, mail: ChallengeMail, challenge: Challenge) -> None:
         digest = self._client.key.authorisation(mail.token, challenge.token)
@@ -329,6 +337,10 @@ class AcmeOrder:
         asked = datetime.fromisoformat(self.state["asked"])
         over = self._is_past(self.state["expires"])
         return not over and self._order.now < asked + ASK_EVERY
+
+    def _behind(self) -> Later:
+        note = "another request for the address waits for its challenge mail first"
+        return Later(note, self.state, LOOK_EVERY)
 
     def _waiting(self) -> Later:
         return Later(

@@ -5,7 +5,8 @@ mode a certificate is ordered without one: people give the CSR (`smimefilter pen
 and the pickup password at GlobalSign's site, and the order is looked at until it is fulfilled.
 
 That an order is about to be sent is remembered first, its number as soon as there is one. Where
-an answer was lost the orders since are looked through for ours before it is sent anew.
+an answer was lost the orders since are looked through for ours before it is sent anew; an open
+one for the same person that is fulfilled for another key, or cancelled, was not ours.
 
 Leaves XML to `soap.py`, and looking at what was issued to `flow/requests.py`. Raises
 `HandlerTrouble`.
@@ -14,10 +15,10 @@ Leaves XML to `soap.py`, and looking at what was issued to `flow/requests.py`. R
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import ClassVar, Final, Literal, Self
+from typing import Any, ClassVar, Final, Literal, Self
 from xml.etree.ElementTree import Element
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
@@ -140,7 +141,7 @@ class Epki:
         """Order, or see how it stands."""
         csr = read_csr(order.csr)
         if "order" in order.state:
-            return await self._fetched(order.state["order"], csr)
+            return await self._fetched(order.state, csr, remember)
         if "ordering" in order.state:
             return await self._looked_for(order, csr, remember)
         return await self._ordered(order, csr, remember)
@@ -152,7 +153,8 @@ class Epki:
             return NotIssued("EPKI takes addresses of ASCII characters alone")
         is_sync = self._settings.mode == "sync"
         operation = "OrderAndIssueCertificate" if is_sync else "OrderCertificate"
-        await remember({"ordering": int(order.now.timestamp())})
+        left_out = order.state.get("others", [])
+        await remember({"ordering": int(order.now.timestamp()), "others": left_out})
         try:
             response = await self._call(operation, "Order", self._wanted(order))
         except NotSent:
@@ -193,10 +195,14 @@ class Epki:
         fields = _window(since, order.now, order.common_name)
         response = await self._query("GetOrders", fields)
         details = response.findall("OrderDetails/OrderDetail")
-        if (detail := _ours(details, order, csr)) is not None:
-            number = _number(text(detail, "OrderInfo", "OrderNo"))
-            await remember({"order": number})
-            return await self._fetched(number, csr)
+        others = order.state.get("others", [])
+        left = [one for one in details if text(one, "OrderInfo", "OrderNo") not in others]
+        if (detail := _ours(left, order, csr)) is not None:
+            state: dict[str, Any] = {"order": _number(text(detail, "OrderInfo", "OrderNo"))}
+            if not any(map(csr.is_answered_by, _fulfilled(detail))):
+                state = {**order.state, **state, "adopted": True}
+            await remember(state)
+            return await self._fetched(state, csr, remember)
         if text(response, "TotalCount") not in {"", str(len(details))}:
             raise HandlerTrouble("EPKI shows not all of its orders: this one may be among them")
         if order.now < since + SHOWN_BY:
@@ -205,17 +211,29 @@ class Epki:
 
     # what was issued
 
-    async def _fetched(self, number: str, csr: Csr) -> Outcome:
+    async def _fetched(self, state: Mapping[str, Any], csr: Csr, remember: Remember) -> Outcome:
+        number, adopted = state["order"], state.get("adopted")
         fields: Fields = {"OrderNo": number, "OrderQueryOption": {"ReturnFulfillment": True}}
         detail = child(await self._query("GetOrderByOrderId", fields), "OrderDetail")
         if detail is None:
             raise HandlerTrouble(f"EPKI does not tell of order {number}")
         status = text(detail, "OrderInfo", "OrderStatus")
+        if adopted and status in ENDED:
+            return await self._not_ours(state, remember)
         if status in ENDED:
             return NotIssued(f"order {number} was {ENDED[status]}")
         if found := _fulfilled(detail):
+            if adopted and not any(map(csr.is_answered_by, found)):
+                return await self._not_ours(state, remember)
             return _issued(found, csr)
         return self._waits(number)
+
+    async def _not_ours(self, state: Mapping[str, Any], remember: Remember) -> Later:
+        """An order that was taken for ours came to something else: look for ours again."""
+        number = state["order"]
+        others = [*state.get("others", []), number]
+        await remember({"ordering": state["ordering"], "others": others})
+        return Later(f"order {number} was another one's: ours is looked for", again=SOON)
 
     def _waits(self, number: str) -> Later:
         if self._settings.mode == "sync":
@@ -286,7 +304,7 @@ def _window(since: datetime, until: datetime, common_name: str = "") -> Fields:
 
 def _ours(details: Sequence[Element], order: Order, csr: Csr) -> Element | None:
     """By the key of its certificate. Where none has ours, the first without one that is for the
-    same person: what comes of it is looked at all the same."""
+    same person: it is ours until it comes to something else."""
     fulfilled = {detail: _fulfilled(detail) for detail in details}
     for detail, found in fulfilled.items():
         if any(map(csr.is_answered_by, found)):

@@ -109,11 +109,13 @@ class SqlRequests:
         certificates: Sequence[Certificate] = (),
         keys: Sequence[WrappedKey] = (),
     ) -> bool:
-        """Store how it went and let go of it, with what was issued, at once."""
+        """Store how it went and let go of it, with what was issued, at once. One that has ended
+        waits for no challenge mail any longer, so that another one for its address can."""
+        over = {} if request.state is RequestState.PENDING else {"awaits": None}
         ours = sa.update(requests).where(_c.id == request.id, _c.lease == lease)
 
         async def change(transaction: Transaction) -> bool:
-            if not await transaction.write(ours.values(_row(request) | _FREE)):
+            if not await transaction.write(ours.values(_row(request) | _FREE | over)):
                 return False
             origin = f"request {request.id[:8]}"
             await add_certificates(transaction, certificates, Shelf.CERTIFICATES, origin)

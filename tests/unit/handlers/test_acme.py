@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from smimefilter.flow.secrets import rotate_master_key
 from smimefilter.handlers.acme import Acme, AcmeSettings
 from smimefilter.handlers.acme_keys import AccountKey
+from smimefilter.handlers.acme_order import ASK_EVERY
 from smimefilter.handlers.registry import SealedVault
 from smimefilter.keys.master import MasterKey
 from smimefilter.message.wire import Message
@@ -241,6 +242,26 @@ async def test_one_at_a_time_for_an_address(ca: FakeAcme, world: World) -> None:
     assert isinstance(await world.issued(), Issued)
 
 
+async def test_of_two_orders_one_waits_for_its_mail(world: World) -> None:
+    """As after one was given up, another one begun, and the first one begun again."""
+    await world.ask()
+    sent = order(world.memory.last)
+    world.mail.busy = True
+    for wanted, special in (
+        (replace(sent, now=NOW + ASK_EVERY), {}),
+        (sent, {"authserv_id": "other.example.com"}),
+    ):
+        outcome = await world.ask(wanted, **special)
+        assert isinstance(outcome, Later)
+        assert "another request for the address waits" in outcome.note
+    world.mail.busy = False
+    before = len(world.mail.awaited)
+    outcome = await world.ask(replace(order(world.memory.last), now=NOW + 2 * ASK_EVERY))
+    assert isinstance(outcome, Later)
+    assert world.mail.awaited[before:] == [AwaitedMail(CA, "mx.example.com", deliver=False)]
+    assert isinstance(await world.issued(), Issued)
+
+
 async def test_what_is_waited_for_goes_by_the_settings_of_now(world: World) -> None:
     await world.ask()
     await world.ask(authserv_id="other.example.com", deliver_challenges=True)
@@ -438,7 +459,17 @@ async def test_the_ca_says_when_to_come_again(
     assert isinstance(await world.issued(), Issued)
 
 
-@pytest.mark.parametrize("when", ["", "soon", "-5", "99999999999999999999"])
+@pytest.mark.parametrize(
+    "when",
+    [
+        "",
+        "soon",
+        "-5",
+        "99999999999999999999",
+        "1 Jan 99999999999999999999 00:00:00 GMT",
+        "1 Jan 2035 00:00:00 +9999999999999999999999",
+    ],
+)
 async def test_a_limit_without_a_time(ca: FakeAcme, world: World, when: str) -> None:
     ca.refuse["order"] = Refusal(429, "rateLimited", "too many", Retry_After=when)
     assert "too many" in await world.trouble()

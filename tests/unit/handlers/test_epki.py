@@ -299,6 +299,30 @@ async def test_the_order_with_our_key_goes_before_an_older_one_of_the_same_perso
     assert (await desk.again(done)).state is RequestState.ISSUED
 
 
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_an_open_order_that_was_another_ones_is_left_for_ours(
+    later: Desk, desk: Desk, epki: EpkiService, cancelled: bool
+) -> None:
+    others = await later.ask()  # in async mode: no certificate yet
+    epki.behave["OrderAndIssueCertificate"] = closes  # and ours is not taken
+    done = await desk.ask()
+    epki.behave.clear()
+    done = await desk.again(done)
+    assert done.outcome.startswith("ordered as CEOP00000001")
+    if cancelled:
+        epki.orders["CEOP00000001"].status = "3"
+    else:
+        epki.pick_up("CEOP00000001", await later.desk().csr(others))
+    done = await desk.again(done)
+    assert "order CEOP00000001 was another one's" in done.outcome
+    assert done.state is RequestState.PENDING
+    desk.now += SHOWN_BY
+    assert (await desk.again(done)).state is RequestState.ISSUED
+    assert len(epki.orders) == 2
+    if not cancelled:
+        assert (await later.again(others)).state is RequestState.ISSUED
+
+
 async def test_nothing_is_ordered_while_not_all_orders_are_shown(
     desk: Desk, epki: EpkiService
 ) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 from smimefilter.plan.challenge import AwaitedMail, ChallengeMail
-from smimefilter.ports.requests import StoredRequest
+from smimefilter.ports.requests import RequestState, StoredRequest
 from smimefilter.store.challenges import MOST
 from smimefilter.store.database import Database
 from tests.support.pki import NOW
@@ -49,6 +50,22 @@ async def test_one_request_of_an_address_waits_at_a_time(database: Database) -> 
     await database.requests.remove([ID], NOW, [])
     assert await challenges.expect(other, AWAITED)
     assert await challenges.waiting(ALICE) == {other: AWAITED}
+
+
+async def test_one_that_was_given_up_waits_no_longer_also_when_it_is_begun_again(
+    database: Database,
+) -> None:
+    other = "0b" * 16
+    await add(database)
+    await add(database, other)
+    challenges, requests = database.challenges, database.requests
+    assert await challenges.expect(ID, AWAITED)
+    lease, (one,) = await requests.claim(NOW, LATER, 1, [ID])
+    assert await requests.settle(lease, replace(one, state=RequestState.GIVEN_UP))
+    assert await challenges.expect(other, AWAITED)
+    assert await requests.reschedule([ID], NOW, LATER, []) == 1
+    assert await challenges.waiting(ALICE) == {other: AWAITED}
+    assert not await challenges.expect(ID, AWAITED)
 
 
 async def test_what_came_from_others_is_forgotten_once_the_sender_is_known(
