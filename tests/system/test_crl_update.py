@@ -17,7 +17,7 @@ from tests.support.commands import Commands
 from tests.support.people import People
 from tests.support.pki import Issued
 from tests.support.postfix import PostfixLab
-from tests.support.postoffice import ALICE, BOB, ERIN, POLICY, PostOffice, Stock, letter
+from tests.support.postoffice import ALICE, BOB, ERIN, PostOffice, Stock, letter
 from tests.support.program import Program, shipped_settings
 from tests.support.sink import Sink
 from tests.support.slapd import SUFFIX, Slapd
@@ -46,12 +46,9 @@ class Published(Stock):
             people.add(address, crl_urls=(place,))
         return people
 
-    def _furnish(self) -> None:
-        (self.home / "policies").mkdir()
-        (self.home / "policies" / "global.yaml").write_text(POLICY)
+    def furnish(self, run: Commands) -> None:
+        """The same for these people."""
         people = self.people
-        program = Program(self.home, shipped_settings(self.home, port=0, next_hop=1))
-        run = Commands(program.config)
         run("init")
         run("root", "import", str(people.root_file))
         certificates = [str(people.certificate(one)) for one in self._places]

@@ -335,13 +335,14 @@ def test_mails_under_way_end_when_it_is_told_to_stop(crowd: PostOffice) -> None:
     crowd.sink.answer(Stage.CONTENT, "250 2.0.0 ok", delay=1)
     pids, port = worker_pids(crowd.program), crowd.program.port("smtp")
 
-    def send_one() -> None:
+    def send_one(number: int) -> None:
         client = smtplib.SMTP("127.0.0.1", port, timeout=60)
-        client.sendmail(ALICE, [DAVE], letter(ALICE, DAVE))  # raises where it is not taken
+        mail = letter(ALICE, DAVE, subject=f"number {number}")
+        client.sendmail(ALICE, [DAVE], mail)  # raises where it is not taken
         client.close()
 
     with ThreadPoolExecutor(6) as pool:
-        sent = [pool.submit(send_one) for _ in range(6)]
+        sent = [pool.submit(send_one, number) for number in range(6)]
         crowd.program.wait_until(
             lambda: sum("DATA" in one for one in crowd.sink.commands) == 6, "six mails"
         )
