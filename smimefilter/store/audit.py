@@ -30,6 +30,7 @@ from smimefilter.ports.stores import StoreTrouble
 from .engine import Sessions, Transaction
 from .tables import audit, audit_head, moment, seconds
 
+SET_UP: Final = "database set up"  # what each log begins with, but for one of before
 _c: Final = audit.c
 _HEAD: Final = sa.select(audit_head.c.number, audit_head.c.hash, audit_head.c.seal)
 _AT_ONCE: Final = 2000
@@ -96,7 +97,8 @@ async def note(
         raise StoreTrouble("the head of the audit log is missing: restore a backup")
     before = _head(found)
     head, rows = extended(before, records, scribe)
-    seal = sealed(before, head, scribe.sealer, sealer or scribe.sealer)
+    begins = before.number == 0 and records[0].event == SET_UP
+    seal = sealed(before, head, scribe.sealer, sealer or scribe.sealer, begins=begins)
     await transaction.write(sa.insert(audit), rows)
     await transaction.write(
         sa.update(audit_head).values(number=head.number, hash=head.hash, seal=seal)
@@ -128,9 +130,17 @@ def extended(
     return AuditHead(number, last, b""), rows
 
 
-def sealed(before: AuditHead, now: AuditHead, old: Sealer | None, new: Sealer | None) -> bytes:
-    """The seal of a head, if the one before it was true; empty otherwise."""
-    if new is None or not (before.number == 0 or is_true(before, old)):
+def sealed(
+    before: AuditHead,
+    now: AuditHead,
+    old: Sealer | None,
+    new: Sealer | None,
+    *,
+    begins: bool = False,
+) -> bytes:
+    """The seal of a head, if the one before it was true, or if the log `begins` with what is
+    told now; empty otherwise: a log that was emptied is not taken for a new one."""
+    if new is None or not (begins or is_true(before, old)):
         return b""
     return new.seal(AUDIT_HEAD, "", now.sealed)
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from .audit import tell
+from .audit import SET_UP, tell
 from .engine import Sessions
 from .tables import state
 
@@ -26,7 +26,7 @@ class SqlSecrets:
         """Remember it."""
         async with self._sessions.writing() as transaction:
             await transaction.write(sa.update(state).values(check_value=check))
-            await tell(transaction, "database set up", "master key")
+            await tell(transaction, SET_UP, "master key")
 
     def hold(self, check: bytes) -> None:
         """Neither write nor load a state from now on once the value is another one."""

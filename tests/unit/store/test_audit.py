@@ -283,3 +283,12 @@ async def test_old_records_are_carried_over(tmp_path: Path) -> None:
         assert (whole.records, whole.why) == (3, "")
         await database.accounts.put("a", "hash")
         assert (await found(database)).why == ""
+
+
+async def test_a_log_that_was_emptied_is_not_taken_for_a_new_one(
+    books: Database, url: str
+) -> None:
+    emptied = "UPDATE audit_head SET number = 0, hash = :nothing"
+    await change(url, "DELETE FROM audit", emptied, nothing=NOTHING)
+    await books.accounts.put("e", "hash")
+    assert (await found(books)).why

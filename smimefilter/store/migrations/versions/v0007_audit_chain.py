@@ -65,7 +65,7 @@ def upgrade() -> None:
                 "id": 1,
                 "number": last.number,
                 "hash": last.hash,
-                "seal": sealed(first, last, None, scribe.sealer) if last.number else b"",
+                "seal": sealed(first, last, None, scribe.sealer, begins=bool(rows)),
             }
         ],
     )
