@@ -9,17 +9,9 @@ from pathlib import Path
 import typer
 
 from smimefilter import config as settings
-from smimefilter.app import (
-    App,
-    now,
-    office,
-    open_app,
-    probe_listener,
-    probe_next_hop,
-    read_config,
-    rehearse,
-)
+from smimefilter.app import App, now, office, open_app, read_config
 from smimefilter.base.errors import AdminError, AdminErrors, KeyTrouble
+from smimefilter.daemon import probe_listener, probe_next_hop, rehearse
 from smimefilter.files.modes import exposed
 from smimefilter.flow.activity import ACTIVE_FOR
 from smimefilter.flow.audit import verify

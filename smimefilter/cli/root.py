@@ -9,8 +9,8 @@ import uvloop
 
 from smimefilter import __version__
 from smimefilter.app import initialise, read_config
-from smimefilter.app import serve as run_filter
 from smimefilter.config import MOST_WORKERS
+from smimefilter.daemon import serve as run_filter
 
 from . import (
     accounts,

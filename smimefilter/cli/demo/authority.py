@@ -28,8 +28,9 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from smimefilter.app import Running, initialise, open_app, read_config, running
+from smimefilter.app import initialise, open_app, read_config
 from smimefilter.cli.show import out
+from smimefilter.daemon import Running, running
 
 from .installation import HOST, TIMEOUT, Recorder, Sink, listening
 from .openssl import find_openssl

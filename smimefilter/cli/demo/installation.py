@@ -18,9 +18,10 @@ from typing import Any, Final, TextIO
 
 from aiosmtpd.smtp import SMTP
 
-from smimefilter.app import App, Running, initialise, open_app, read_config, running
+from smimefilter.app import App, initialise, open_app, read_config
 from smimefilter.cli.certificates import sources_of
 from smimefilter.config import Protocol
+from smimefilter.daemon import Running, running
 from smimefilter.flow.imports import import_certificates, import_crls, import_keys
 from smimefilter.obs.log import LogJournal, forward_library_logs, make_log
 from smimefilter.plan.plan import Plan
