@@ -223,9 +223,6 @@ def send(
             for identity in identities:
                 thumbprint = identity.certificate.thumbprint
                 await told(app, "private key sent", thumbprint, f"to {address}")
-            for identity in identities:
-                thumbprint = identity.certificate.thumbprint
-                await told(app, "private key sent", thumbprint, f"to {address}")
             keep = _keeps_password(moment, address, store_password)
             if keep:
                 await set_preference(
