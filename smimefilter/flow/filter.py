@@ -216,7 +216,7 @@ class _Way:
         made to cost as much as one can, keeps no other waiting."""
         if not mail.is_said_protected:
             return self._decide(mail, ours=ours)
-        if len(self._transaction.content) <= BRIEF_OCTETS:
+        if len(self._transaction.content) <= BRIEF_OCTETS and not mail.is_encrypted:
             with suppress(TakesLong):
                 return self._decide(mail, ours=ours, brief=True)
         async with self._by.opening:
